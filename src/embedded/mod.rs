@@ -1,0 +1,1 @@
+//! The private Postgres of a server that was given no database.

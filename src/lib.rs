@@ -1,0 +1,9 @@
+//! Rouse wakes the phone of a user whose app was killed.
+//!
+//! The library beside the one binary. `docs/architecture.md` tells which module does what and who may use whom.
+
+pub mod embedded;
+pub mod simulator;
+
+/// The schema, applied in order by `rouse migrate` and at the start of `rouse serve`.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

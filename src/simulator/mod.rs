@@ -1,0 +1,1 @@
+//! Stand-in vendor servers for tests, `rouse simulate` and `rouse demo`.
