@@ -2,8 +2,13 @@
 //!
 //! The library beside the one binary. `docs/architecture.md` tells which module does what and who may use whom.
 
+pub mod clock;
+pub mod config;
+pub mod domain;
 pub mod embedded;
+pub mod secrets;
 pub mod simulator;
+pub mod vendor;
 
 /// The schema, applied in order by `rouse migrate` and at the start of `rouse serve`.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

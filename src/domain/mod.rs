@@ -1,0 +1,12 @@
+//! Plain types and rules of the product. No I/O, no clock, no database: everything here is a function of its arguments.
+
+pub mod app;
+pub mod certificate;
+pub mod id;
+pub mod notification;
+pub mod offline_push_info;
+pub mod prune;
+pub mod retry;
+pub mod routing;
+pub mod session;
+pub mod text;

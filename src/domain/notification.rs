@@ -1,0 +1,142 @@
+//! What a chat server asks to show, as it is stored and handed to the adapters.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::id::{AppId, NotificationId};
+use super::offline_push_info::OfflinePushInfo;
+
+/// Within a lane `high` goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    High,
+    #[default]
+    Normal,
+}
+
+impl Priority {
+    /// Both, in the order they are served.
+    pub const ALL: [Self; 2] = [Self::High, Self::Normal];
+
+    /// As stored: 0 high, 1 normal.
+    pub const fn rank(self) -> i16 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+        }
+    }
+
+    /// Reads the stored rank.
+    pub const fn from_rank(rank: i16) -> Self {
+        if rank == 0 { Self::High } else { Self::Normal }
+    }
+}
+
+/// How long the one attempt of a notification with time to live 0 may wait for its turn.
+pub const ONE_ATTEMPT_GRACE: TimeDelta = TimeDelta::seconds(5);
+
+/// Everything about a notification that is the same for all its deliveries. Stored once, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    pub title: String,
+    pub body: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapse_id: Option<String>,
+    /// The app's own data: a JSON object, at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<String>,
+    #[serde(default)]
+    pub priority: Priority,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_push_info: Option<OfflinePushInfo>,
+    /// Pushed even to apps in foreground; needed again when a late delivery is judged anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// The time to live as asked, in seconds.
+    pub ttl_s: u32,
+}
+
+/// A notification in memory, shared by all its deliveries.
+#[derive(Debug)]
+pub struct Notification {
+    pub notification_id: NotificationId,
+    pub app_id: AppId,
+    pub content: Content,
+}
+
+impl Notification {
+    /// The collapse key as a positive 31-bit number: of `collapse_id`, else the conversation, else the notification.
+    pub fn collapse_key(&self) -> i32 {
+        match self.content.collapse_id.as_deref().or(self.content.conversation_id.as_deref()) {
+            Some(text) => hash_31(text.as_bytes()),
+            None => hash_31(self.notification_id.0.as_bytes()),
+        }
+    }
+
+    /// After this it is never sent. A time to live of 0 means one attempt, at once: it gets [`ONE_ATTEMPT_GRACE`].
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        let time_to_live = TimeDelta::seconds(i64::from(self.content.ttl_s));
+        let accepted_ms = i64::try_from(self.notification_id.unix_ms()).unwrap_or(i64::MAX);
+        let accepted_at = DateTime::from_timestamp_millis(accepted_ms).unwrap_or(DateTime::UNIX_EPOCH);
+        accepted_at + if time_to_live.is_zero() { ONE_ATTEMPT_GRACE } else { time_to_live }
+    }
+}
+
+/// What the adapters get.
+pub type SharedNotification = Arc<Notification>;
+
+/// A stable positive hash (1..=2^31-1) of a text: the first four bytes of its SHA-256.
+fn hash_31(bytes: &[u8]) -> i32 {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut first = [0; 4];
+    first.copy_from_slice(&digest.as_ref()[..4]);
+    (i32::from_be_bytes(first) & i32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(collapse_id: Option<&str>, conversation_id: Option<&str>, random: u64) -> Notification {
+        Notification {
+            notification_id: NotificationId::new(1_795_000_000_000, random),
+            app_id: AppId(1),
+            content: Content {
+                title: String::new(),
+                body: String::new(),
+                conversation_id: conversation_id.map(str::to_owned),
+                collapse_id: collapse_id.map(str::to_owned),
+                data: None,
+                sound: None,
+                priority: Priority::Normal,
+                offline_push_info: None,
+                force: false,
+                ttl_s: 60,
+            },
+        }
+    }
+
+    #[test]
+    fn the_collapse_key_follows_the_collapse_id_then_the_conversation_then_the_notification() {
+        let key = |c, v, r| notification(c, v, r).collapse_key();
+        assert_eq!(key(Some("a"), Some("x"), 1 << 30), key(Some("a"), Some("y"), 2 << 30));
+        assert_eq!(key(None, Some("x"), 1 << 30), key(None, Some("x"), 2 << 30));
+        assert_ne!(key(None, None, 1 << 30), key(None, None, 2 << 30));
+        assert!(key(Some("a"), None, 0) > 0);
+        assert_eq!(hash_31(b""), 0x63b0_c442, "the first 31 bits of SHA-256");
+    }
+
+    #[test]
+    fn the_time_to_live_counts_from_acceptance() {
+        let notification = notification(None, None, 0);
+        assert_eq!(notification.expires_at().timestamp(), 1_795_000_060);
+    }
+}

@@ -1,0 +1,720 @@
+//! Sessions and bindings: what one event does to the devices it concerns.
+//!
+//! [`Devices`] holds the rows that a batch of events can touch; the store loads them under a row lock, this module
+//! changes them in order, and the store writes back what changed. One rule book for events and token reports.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::certificate::VendorKind;
+use super::id::CertificateId;
+
+/// Events further in the future are taken as now and marked.
+pub const MAX_AHEAD: TimeDelta = TimeDelta::seconds(5);
+/// Older events are refused.
+pub const MAX_AGE: TimeDelta = TimeDelta::days(7);
+/// An unchanged token report refreshes `reported_at` only when it is older than this.
+const REPORT_REFRESH: TimeDelta = TimeDelta::hours(1);
+
+/// What a device runs. `IOS`, `iOS` and `ios` are the same; the other spellings of the field are accepted too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    Ios,
+    Ipados,
+    Android,
+    Harmony,
+    Web,
+    Windows,
+    Mac,
+    Linux,
+}
+
+impl Platform {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Ios, Self::Ipados, Self::Android, Self::Harmony, Self::Web, Self::Windows, Self::Mac, Self::Linux];
+
+    /// The name in the API and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ios => "ios",
+            Self::Ipados => "ipados",
+            Self::Android => "android",
+            Self::Harmony => "harmony",
+            Self::Web => "web",
+            Self::Windows => "windows",
+            Self::Mac => "mac",
+            Self::Linux => "linux",
+        }
+    }
+
+    /// Reads a name without regard to case.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|platform| platform.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Phones and tablets stay logged in when their app is killed; everything else is simply gone.
+    pub const fn can_be_killed(self) -> bool {
+        matches!(self, Self::Ios | Self::Ipados | Self::Android | Self::Harmony)
+    }
+}
+
+impl<'de> Deserialize<'de> for Platform {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::parse(&name).ok_or_else(|| {
+            serde::de::Error::custom("must be one of ios, ipados, android, harmony, web, windows, mac, linux")
+        })
+    }
+}
+
+/// Where a session stands. Only [`SessionState::Killed`] is pushed to without a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Link up, app in front.
+    Foreground,
+    /// Link up, app in background.
+    Background,
+    /// Logged in, process killed or link lost.
+    Killed,
+    LoggedOut,
+    /// Forced off by another login or by an administrator.
+    Kicked,
+    /// Killed for too long.
+    Expired,
+}
+
+impl SessionState {
+    /// The name in the API and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Foreground => "foreground",
+            Self::Background => "background",
+            Self::Killed => "killed",
+            Self::LoggedOut => "logged_out",
+            Self::Kicked => "kicked",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Foreground, Self::Background, Self::Killed, Self::LoggedOut, Self::Kicked, Self::Expired]
+            .into_iter()
+            .find(|state| state.as_str() == name)
+    }
+
+    /// Logged in, whatever the app does.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Foreground | Self::Background | Self::Killed)
+    }
+}
+
+/// What a binding is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BindingStatus {
+    Active,
+    /// Reported before the login; active on it, if it comes in time.
+    Pending,
+    /// The user switched notifications off; until the token is reported again.
+    Muted,
+    /// The session was logged out or kicked.
+    Detached,
+    /// The token now serves another device.
+    Superseded,
+    /// The vendor called the token dead.
+    Invalid,
+    /// The session expired; revived by the next login.
+    Stale,
+}
+
+impl BindingStatus {
+    /// The name in the API and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Muted => "muted",
+            Self::Detached => "detached",
+            Self::Superseded => "superseded",
+            Self::Invalid => "invalid",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Reads a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Pending, Self::Muted, Self::Detached, Self::Superseded, Self::Invalid, Self::Stale]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+
+    /// Live tokens are unique per app and vendor.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Active | Self::Muted)
+    }
+}
+
+/// A device token and the certificate that reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    pub certificate_id: CertificateId,
+    pub vendor: VendorKind,
+    pub token: String,
+    pub reported_at: DateTime<Utc>,
+    pub status: BindingStatus,
+}
+
+/// One device of one user: its session and its binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub user_id: String,
+    pub device_id: String,
+    pub platform: Platform,
+    pub state: SessionState,
+    pub event_time: DateTime<Utc>,
+    pub login_seq: Option<i64>,
+    pub unread: Option<i32>,
+    pub binding: Option<Binding>,
+}
+
+/// What happened, as the chat server tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventType {
+    Login,
+    Logout,
+    Kicked,
+    Background,
+    Foreground,
+    Disconnect,
+    /// Messages were read: takes the new `unread` count.
+    Read,
+}
+
+/// A token as reported, its certificate already checked to be the app's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedToken {
+    pub certificate_id: CertificateId,
+    pub vendor: VendorKind,
+    pub token: String,
+}
+
+/// One session event, times already judged (see [`judge_time`]).
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub user_id: String,
+    pub device_id: String,
+    pub platform: Platform,
+    pub kind: EventType,
+    pub event_time: DateTime<Utc>,
+    pub login_seq: Option<i64>,
+    pub unread: Option<i32>,
+    pub token: Option<ReportedToken>,
+    /// `kicked` only: the devices that were kicked; empty means `device_id` itself.
+    pub kicked_devices: Vec<String>,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    Applied,
+    /// A newer event of this session was applied before.
+    Stale,
+    Refused(Refusal),
+}
+
+/// Why an event was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Older than seven days.
+    TooOld,
+    /// No login was ever reported for this device.
+    UnknownDevice,
+    /// The session is not logged in.
+    NotLoggedIn,
+    /// The certificate does not exist or belongs to another app.
+    UnknownCertificate,
+}
+
+/// Takes an event's time as it may be used: future times as now (second value true), old ones not at all.
+pub fn judge_time(event_time: DateTime<Utc>, now: DateTime<Utc>) -> Result<(DateTime<Utc>, bool), Refusal> {
+    if event_time > now + MAX_AHEAD {
+        Ok((now, true))
+    } else if event_time < now - MAX_AGE {
+        Err(Refusal::TooOld)
+    } else {
+        Ok((event_time, false))
+    }
+}
+
+/// Names one device: user and device id.
+pub type DeviceKey = (String, String);
+
+/// The devices of one app that a batch can touch, and what changed among them.
+#[derive(Debug, Default)]
+pub struct Devices {
+    rows: HashMap<DeviceKey, Device>,
+    by_device: HashMap<String, Vec<DeviceKey>>,
+    by_token: HashMap<(VendorKind, String), Vec<DeviceKey>>,
+    changed: HashSet<DeviceKey>,
+    /// Devices that must not be pushed to any more because of this batch.
+    revoked: HashSet<DeviceKey>,
+}
+
+impl Devices {
+    /// Starts from rows as they are stored.
+    pub fn new(rows: impl IntoIterator<Item = Device>) -> Self {
+        let mut devices = Self::default();
+        for row in rows {
+            devices.index(&row);
+            devices.rows.insert((row.user_id.clone(), row.device_id.clone()), row);
+        }
+        devices
+    }
+
+    /// The rows to write back.
+    pub fn changed(&self) -> impl Iterator<Item = &Device> {
+        self.changed.iter().filter_map(|key| self.rows.get(key))
+    }
+
+    /// Whose waiting deliveries are to be judged again: they came to the foreground, left, or lost their token.
+    pub fn revoked(&self) -> impl Iterator<Item = &DeviceKey> {
+        self.revoked.iter()
+    }
+
+    /// One device as it stands now.
+    pub fn get(&self, user_id: &str, device_id: &str) -> Option<&Device> {
+        self.rows.get(&(user_id.to_owned(), device_id.to_owned()))
+    }
+
+    /// Applies one event; events of a batch are applied in their order.
+    pub fn apply(&mut self, event: &Event, now: DateTime<Utc>, pending_for: TimeDelta) -> Applied {
+        match event.kind {
+            EventType::Login => self.login(event, now, pending_for),
+            EventType::Kicked if !event.kicked_devices.is_empty() => {
+                let mut best = Applied::Refused(Refusal::UnknownDevice);
+                for device_id in event.kicked_devices.iter().filter(|kicked| **kicked != event.device_id) {
+                    match self.transition(&event.user_id, device_id, event) {
+                        Applied::Applied => best = Applied::Applied,
+                        Applied::Stale if best != Applied::Applied => best = Applied::Stale,
+                        _ => {}
+                    }
+                }
+                best
+            }
+            _ => self.transition(&event.user_id, &event.device_id, event),
+        }
+    }
+
+    /// A token report outside a login. Answers whether the binding is pending.
+    pub fn report_token(
+        &mut self,
+        user_id: &str,
+        device_id: &str,
+        platform: Platform,
+        token: &ReportedToken,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        let device = self.rows.entry(key.clone()).or_insert_with(|| Device {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            platform,
+            state: SessionState::LoggedOut,
+            event_time: DateTime::UNIX_EPOCH,
+            login_seq: None,
+            unread: None,
+            binding: None,
+        });
+        let is_live = device.state.is_live();
+        self.bind(&key, token, if is_live { BindingStatus::Active } else { BindingStatus::Pending }, now, None);
+        !is_live
+    }
+
+    /// Takes a device's binding away; the row stays for the trace. False: there was none to take.
+    pub fn unbind(&mut self, user_id: &str, device_id: &str) -> bool {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        let detachable = self.rows.get(&key).and_then(|device| device.binding.as_ref()).is_some_and(|binding| {
+            matches!(binding.status, BindingStatus::Active | BindingStatus::Muted | BindingStatus::Pending)
+        });
+        if detachable {
+            self.set_binding_status(&key, BindingStatus::Detached);
+            self.revoked.insert(key);
+        }
+        detachable
+    }
+
+    fn login(&mut self, event: &Event, now: DateTime<Utc>, pending_for: TimeDelta) -> Applied {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        if self.rows.get(&key).is_some_and(|device| is_stale(device, event)) {
+            return Applied::Stale;
+        }
+        self.sign_others_out(event, &key);
+        let device = self.rows.entry(key.clone()).or_insert_with(|| Device {
+            user_id: event.user_id.clone(),
+            device_id: event.device_id.clone(),
+            platform: event.platform,
+            state: SessionState::Foreground,
+            event_time: event.event_time,
+            login_seq: None,
+            unread: None,
+            binding: None,
+        });
+        device.platform = event.platform;
+        device.state = SessionState::Foreground;
+        device.event_time = event.event_time;
+        device.login_seq = event.login_seq.or(device.login_seq);
+        device.unread = event.unread.or(device.unread);
+        let revived = device.binding.clone().filter(|binding| match binding.status {
+            BindingStatus::Pending => now - binding.reported_at <= pending_for,
+            BindingStatus::Stale => true,
+            _ => false,
+        });
+        self.by_device.entry(event.device_id.clone()).or_default().push(key.clone());
+        self.changed.insert(key.clone());
+        self.revoked.insert(key.clone()); // in the foreground: nothing waits for it any more
+        if let Some(token) = &event.token {
+            self.bind(&key, token, BindingStatus::Active, now, Some(event.event_time));
+        } else if let Some(binding) = revived {
+            let token =
+                ReportedToken { certificate_id: binding.certificate_id, vendor: binding.vendor, token: binding.token };
+            self.bind(&key, &token, BindingStatus::Active, now, Some(event.event_time));
+        }
+        Applied::Applied
+    }
+
+    /// Account switch: whoever else was signed in on this phone no longer is.
+    fn sign_others_out(&mut self, event: &Event, key: &DeviceKey) {
+        let others = self.by_device.get(&event.device_id).cloned().unwrap_or_default();
+        for other in others.into_iter().filter(|other| other.0 != key.0) {
+            self.sign_out(&other, event.event_time);
+        }
+    }
+
+    fn sign_out(&mut self, key: &DeviceKey, at: DateTime<Utc>) {
+        let Some(device) = self.rows.get_mut(key) else { return };
+        if !device.state.is_live() || device.event_time > at {
+            return;
+        }
+        device.state = SessionState::LoggedOut;
+        device.event_time = at;
+        self.detach(key);
+        self.changed.insert(key.clone());
+        self.revoked.insert(key.clone());
+    }
+
+    fn transition(&mut self, user_id: &str, device_id: &str, event: &Event) -> Applied {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        let Some(device) = self.rows.get_mut(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
+        if is_stale(device, event) {
+            return Applied::Stale;
+        }
+        let next = match event.kind {
+            EventType::Kicked => SessionState::Kicked,
+            EventType::Background => SessionState::Background,
+            EventType::Disconnect if device.platform.can_be_killed() => SessionState::Killed,
+            EventType::Logout | EventType::Disconnect => SessionState::LoggedOut,
+            EventType::Foreground | EventType::Login => SessionState::Foreground,
+            EventType::Read => device.state,
+        };
+        let leaves = matches!(event.kind, EventType::Logout | EventType::Kicked);
+        if !device.state.is_live() && !leaves {
+            return Applied::Refused(Refusal::NotLoggedIn);
+        }
+        if event.kind != EventType::Read {
+            // A logout repeated, or a kick after a logout, changes nothing that matters.
+            device.state = if device.state.is_live() || !leaves { next } else { device.state };
+            device.event_time = event.event_time;
+            device.login_seq = event.login_seq.max(device.login_seq);
+        }
+        device.unread = match event.kind {
+            EventType::Foreground => Some(event.unread.unwrap_or(0)),
+            _ => event.unread.or(device.unread),
+        };
+        self.changed.insert(key.clone());
+        if next != SessionState::Killed && event.kind != EventType::Read {
+            self.revoked.insert(key.clone());
+        }
+        if !next.is_live() {
+            self.detach(&key);
+        }
+        Applied::Applied
+    }
+
+    /// Binds a token to a device; a live one takes it from every other device of the app. `login_at`: the event time
+    /// of the login that brought it.
+    fn bind(
+        &mut self,
+        key: &DeviceKey,
+        token: &ReportedToken,
+        status: BindingStatus,
+        now: DateTime<Utc>,
+        login_at: Option<DateTime<Utc>>,
+    ) {
+        if status.is_live() {
+            let holders = self.by_token.get(&(token.vendor, token.token.clone())).cloned().unwrap_or_default();
+            for holder in holders.into_iter().filter(|holder| holder != key) {
+                self.take_token_from(&holder, token, key, login_at);
+            }
+        }
+        let Some(device) = self.rows.get_mut(key) else { return };
+        let unchanged = device.binding.as_ref().is_some_and(|binding| {
+            binding.status == BindingStatus::Active
+                && status == BindingStatus::Active
+                && binding.certificate_id == token.certificate_id
+                && binding.token == token.token
+                && now - binding.reported_at < REPORT_REFRESH
+        });
+        if unchanged {
+            return;
+        }
+        device.binding = Some(Binding {
+            certificate_id: token.certificate_id,
+            vendor: token.vendor,
+            token: token.token.clone(),
+            reported_at: now,
+            status,
+        });
+        self.by_token.entry((token.vendor, token.token.clone())).or_default().push(key.clone());
+        self.changed.insert(key.clone());
+    }
+
+    fn take_token_from(
+        &mut self,
+        holder: &DeviceKey,
+        token: &ReportedToken,
+        new: &DeviceKey,
+        login_at: Option<DateTime<Utc>>,
+    ) {
+        let holds = self.rows.get(holder).and_then(|device| device.binding.as_ref()).is_some_and(|binding| {
+            binding.status.is_live() && binding.vendor == token.vendor && binding.token == token.token
+        });
+        if !holds {
+            return;
+        }
+        self.set_binding_status(holder, BindingStatus::Superseded);
+        self.revoked.insert(holder.clone());
+        let Some(at) = login_at.filter(|_| holder.0 != new.0) else { return };
+        // Another user signed in with this token: the phone changed hands.
+        if let Some(device) = self.rows.get_mut(holder).filter(|device| device.state.is_live()) {
+            device.state = SessionState::LoggedOut;
+            device.event_time = device.event_time.max(at);
+        }
+    }
+
+    fn detach(&mut self, key: &DeviceKey) {
+        let attached = self.rows.get(key).and_then(|device| device.binding.as_ref()).is_some_and(|binding| {
+            !matches!(binding.status, BindingStatus::Superseded | BindingStatus::Invalid | BindingStatus::Detached)
+        });
+        if attached {
+            self.set_binding_status(key, BindingStatus::Detached);
+        }
+    }
+
+    fn set_binding_status(&mut self, key: &DeviceKey, status: BindingStatus) {
+        if let Some(binding) = self.rows.get_mut(key).and_then(|device| device.binding.as_mut()) {
+            binding.status = status;
+            self.changed.insert(key.clone());
+        }
+    }
+
+    fn index(&mut self, device: &Device) {
+        let key = (device.user_id.clone(), device.device_id.clone());
+        self.by_device.entry(device.device_id.clone()).or_default().push(key.clone());
+        if let Some(binding) = &device.binding {
+            self.by_token.entry((binding.vendor, binding.token.clone())).or_default().push(key);
+        }
+    }
+}
+
+/// The ordering rule: a login sequence beats the event time; ties go to the later arrival.
+fn is_stale(device: &Device, event: &Event) -> bool {
+    match (event.login_seq, device.login_seq) {
+        (Some(event_seq), Some(device_seq)) if event_seq != device_seq => event_seq < device_seq,
+        _ => event.event_time < device.event_time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PENDING_FOR: TimeDelta = TimeDelta::minutes(10);
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
+    }
+
+    fn token(token: &str) -> ReportedToken {
+        ReportedToken { certificate_id: CertificateId(1), vendor: VendorKind::Xiaomi, token: token.to_owned() }
+    }
+
+    fn event(user: &str, device: &str, kind: EventType, seconds: i64) -> Event {
+        Event {
+            user_id: user.to_owned(),
+            device_id: device.to_owned(),
+            platform: Platform::Android,
+            kind,
+            event_time: at(seconds),
+            login_seq: None,
+            unread: None,
+            token: None,
+            kicked_devices: Vec::new(),
+        }
+    }
+
+    fn login(user: &str, device: &str, seconds: i64, with: &str) -> Event {
+        Event { token: Some(token(with)), ..event(user, device, EventType::Login, seconds) }
+    }
+
+    fn apply(devices: &mut Devices, event: &Event) -> Applied {
+        devices.apply(event, at(1_000), PENDING_FOR)
+    }
+
+    fn state(devices: &Devices, user: &str, device: &str) -> (SessionState, Option<BindingStatus>) {
+        let device = devices.get(user, device).unwrap();
+        (device.state, device.binding.as_ref().map(|binding| binding.status))
+    }
+
+    #[test]
+    fn transitions_of_a_logged_in_phone() {
+        use BindingStatus::{Active, Detached};
+        for (kind, expected) in [
+            (EventType::Disconnect, (SessionState::Killed, Some(Active))),
+            (EventType::Background, (SessionState::Background, Some(Active))),
+            (EventType::Foreground, (SessionState::Foreground, Some(Active))),
+            (EventType::Read, (SessionState::Foreground, Some(Active))),
+            (EventType::Logout, (SessionState::LoggedOut, Some(Detached))),
+            (EventType::Kicked, (SessionState::Kicked, Some(Detached))),
+        ] {
+            let mut devices = Devices::default();
+            apply(&mut devices, &login("alice", "phone", 0, "t"));
+            assert_eq!(apply(&mut devices, &event("alice", "phone", kind, 1)), Applied::Applied);
+            assert_eq!(state(&devices, "alice", "phone"), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_phones_and_tablets_can_be_killed() {
+        for platform in Platform::ALL {
+            let mut devices = Devices::default();
+            let with_platform = |kind, seconds| Event { platform, ..event("alice", "d", kind, seconds) };
+            apply(&mut devices, &with_platform(EventType::Login, 0));
+            apply(&mut devices, &with_platform(EventType::Disconnect, 1));
+            let expected = if platform.can_be_killed() { SessionState::Killed } else { SessionState::LoggedOut };
+            assert_eq!(state(&devices, "alice", "d").0, expected, "{platform:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_logout_of_an_older_login_is_stale_and_a_tie_is_not() {
+        let mut devices = Devices::default();
+        apply(&mut devices, &login("alice", "phone", 10, "t"));
+        assert_eq!(apply(&mut devices, &event("alice", "phone", EventType::Logout, 5)), Applied::Stale);
+        assert_eq!(state(&devices, "alice", "phone").0, SessionState::Foreground);
+        assert_eq!(apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 10)), Applied::Applied);
+    }
+
+    #[test]
+    fn a_login_sequence_beats_the_event_time() {
+        let mut devices = Devices::default();
+        let with_seq = |kind, seconds, seq| Event { login_seq: Some(seq), ..event("alice", "phone", kind, seconds) };
+        apply(&mut devices, &with_seq(EventType::Login, 10, 2));
+        assert_eq!(apply(&mut devices, &with_seq(EventType::Logout, 20, 1)), Applied::Stale, "of the older login");
+        assert_eq!(apply(&mut devices, &with_seq(EventType::Login, 5, 3)), Applied::Applied, "a newer login");
+        assert_eq!(apply(&mut devices, &with_seq(EventType::Logout, 6, 3)), Applied::Applied);
+        assert_eq!(state(&devices, "alice", "phone").0, SessionState::LoggedOut);
+    }
+
+    #[test]
+    fn another_user_on_the_same_phone_signs_the_first_one_out() {
+        let mut devices = Devices::default();
+        apply(&mut devices, &login("alice", "phone", 0, "t"));
+        apply(&mut devices, &login("bob", "phone", 1, "t"));
+        assert_eq!(state(&devices, "alice", "phone").0, SessionState::LoggedOut);
+        assert!(!devices.get("alice", "phone").unwrap().binding.as_ref().unwrap().status.is_live());
+        assert_eq!(state(&devices, "bob", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+        assert!(devices.revoked().any(|key| key.0 == "alice"));
+    }
+
+    #[test]
+    fn the_same_token_under_another_device_id_moves_and_signs_out() {
+        let mut devices = Devices::default();
+        apply(&mut devices, &login("alice", "old-id", 0, "t"));
+        apply(&mut devices, &login("bob", "new-id", 1, "t"));
+        assert_eq!(state(&devices, "alice", "old-id"), (SessionState::LoggedOut, Some(BindingStatus::Superseded)));
+        // A reinstall of the same user keeps the session but not the binding.
+        apply(&mut devices, &login("bob", "newest-id", 2, "t"));
+        assert_eq!(state(&devices, "bob", "new-id"), (SessionState::Foreground, Some(BindingStatus::Superseded)));
+    }
+
+    #[test]
+    fn a_report_before_the_login_is_pending_supersedes_nobody_and_counts_for_ten_minutes() {
+        for (login_after_s, expected) in [(600, BindingStatus::Active), (601, BindingStatus::Pending)] {
+            let mut devices = Devices::default();
+            apply(&mut devices, &login("alice", "phone", 0, "t"));
+            let reported = at(100);
+            assert!(devices.report_token("bob", "tablet", Platform::Android, &token("t"), reported));
+            assert_eq!(state(&devices, "alice", "phone").1, Some(BindingStatus::Active), "pending supersedes nobody");
+            let event = event("bob", "tablet", EventType::Login, 100 + login_after_s);
+            devices.apply(&event, event.event_time, PENDING_FOR);
+            assert_eq!(state(&devices, "bob", "tablet").1, Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_unchanged_report_writes_nothing_until_an_hour_has_passed() {
+        let mut devices = Devices::default();
+        apply(&mut devices, &login("alice", "phone", 0, "t"));
+        let mut devices = Devices::new([devices.get("alice", "phone").unwrap().clone()]);
+        let later = at(1_000) + TimeDelta::minutes(59);
+        assert!(!devices.report_token("alice", "phone", Platform::Android, &token("t"), later));
+        assert_eq!(devices.changed().count(), 0);
+        devices.report_token("alice", "phone", Platform::Android, &token("t"), later + TimeDelta::minutes(1));
+        assert_eq!(devices.changed().count(), 1);
+    }
+
+    #[test]
+    fn kicked_devices_are_named_and_the_new_one_is_spared() {
+        let mut devices = Devices::default();
+        for device in ["old", "tablet", "new"] {
+            apply(&mut devices, &login("alice", device, 0, device));
+        }
+        let kicked_devices = vec!["old".to_owned(), "tablet".to_owned(), "new".to_owned()];
+        apply(&mut devices, &Event { kicked_devices, ..event("alice", "new", EventType::Kicked, 1) });
+        assert_eq!(state(&devices, "alice", "old").0, SessionState::Kicked);
+        assert_eq!(state(&devices, "alice", "tablet").0, SessionState::Kicked);
+        assert_eq!(state(&devices, "alice", "new").0, SessionState::Foreground);
+    }
+
+    #[test]
+    fn refusals() {
+        let mut devices = Devices::default();
+        let unknown = apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 0));
+        assert_eq!(unknown, Applied::Refused(Refusal::UnknownDevice));
+        apply(&mut devices, &login("alice", "phone", 0, "t"));
+        apply(&mut devices, &event("alice", "phone", EventType::Logout, 1));
+        let gone = apply(&mut devices, &event("alice", "phone", EventType::Background, 2));
+        assert_eq!(gone, Applied::Refused(Refusal::NotLoggedIn));
+        assert_eq!(judge_time(at(0), at(0) + MAX_AGE), Ok((at(0), false)));
+        assert_eq!(judge_time(at(0), at(1) + MAX_AGE), Err(Refusal::TooOld));
+        assert_eq!(judge_time(at(5), at(0)), Ok((at(5), false)));
+        assert_eq!(judge_time(at(6), at(0)), Ok((at(0), true)));
+    }
+
+    #[test]
+    fn platforms_are_read_without_regard_to_case() {
+        for name in ["IOS", "iOS", "ios"] {
+            assert_eq!(Platform::parse(name), Some(Platform::Ios));
+        }
+        assert_eq!(Platform::parse("symbian"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Credentials at rest: AES-256-GCM under a master key, and the digests used for keys and tokens.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::id::CertificateId;
+
+/// What can go wrong with keys and sealed values.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("the master key must be 32 bytes in base64 (make one with: openssl rand -base64 32)")]
+    BadMasterKey,
+    #[error("a credential was sealed with master key {0}, which is not the configured one")]
+    OtherMasterKey(String),
+    #[error("a sealed credential does not open: it was changed, or belongs to another certificate")]
+    Forged,
+    #[error("the system's random source failed")]
+    Random,
+}
+
+/// Seals and opens credentials.
+pub struct Sealer {
+    key: LessSafeKey,
+    key_id: String,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// From a master key of 32 bytes in base64.
+    pub fn new(master_key: &SecretString) -> Result<Self, SecretError> {
+        let bytes = STANDARD.decode(master_key.expose_secret().trim()).map_err(|_| SecretError::BadMasterKey)?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SecretError::BadMasterKey)?;
+        Ok(Self { key: LessSafeKey::new(key), key_id: short_digest(&bytes) })
+    }
+
+    /// Names the master key without telling it: stored beside each sealed value.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Seals `plain` for one certificate: nonce, then ciphertext with tag.
+    pub fn seal(&self, certificate: CertificateId, plain: &[u8]) -> Result<Vec<u8>, SecretError> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| SecretError::Random)?;
+        let mut sealed = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(certificate), &mut sealed)
+            .map_err(|_| SecretError::Forged)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same certificate.
+    pub fn open(&self, certificate: CertificateId, key_id: &str, sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
+        if key_id != self.key_id {
+            return Err(SecretError::OtherMasterKey(key_id.to_owned()));
+        }
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SecretError::Forged)?;
+        let mut plain = rest.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length =
+            self.key.open_in_place(nonce, associated(certificate), &mut plain).map_err(|_| SecretError::Forged)?.len();
+        plain.truncate(length);
+        Ok(plain)
+    }
+}
+
+fn associated(certificate: CertificateId) -> Aad<[u8; 8]> {
+    Aad::from(certificate.0.to_be_bytes())
+}
+
+/// A fresh master key in the form the configuration takes.
+pub fn new_master_key() -> Result<SecretString, SecretError> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| SecretError::Random)?;
+    Ok(STANDARD.encode(bytes).into())
+}
+
+/// A fresh API key: `rouse_` and 256 random bits.
+pub fn new_api_key() -> Result<SecretString, SecretError> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| SecretError::Random)?;
+    Ok(format!("rouse_{}", URL_SAFE_NO_PAD.encode(bytes)).into())
+}
+
+/// What is stored of an API key. A key has 256 random bits, so a plain digest is enough.
+pub fn api_key_hash(key: &str) -> [u8; 32] {
+    sha256(key.as_bytes())
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+/// What the database compares tokens by: the first 16 bytes of SHA-256.
+pub fn token_digest(token: &str) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&sha256(token.as_bytes())[..16]);
+    out
+}
+
+/// Twelve hex digits of SHA-256: enough to compare by eye, useless to an attacker.
+pub fn short_digest(bytes: &[u8]) -> String {
+    sha256(bytes)[..6].iter().fold(String::with_capacity(12), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A device token as the trace and the logs may show it: a short digest.
+pub fn masked_token(token: &str) -> String {
+    format!("#{}", short_digest(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_value_opens_for_its_certificate_and_key_only() {
+        let sealer = Sealer::new(&new_master_key().unwrap()).unwrap();
+        let other = Sealer::new(&new_master_key().unwrap()).unwrap();
+        let cipher = sealer.seal(CertificateId(7), b"secret").unwrap();
+        assert!(!cipher.windows(6).any(|window| window == b"secret"));
+        assert_eq!(sealer.open(CertificateId(7), sealer.key_id(), &cipher).unwrap(), b"secret");
+        assert!(matches!(sealer.open(CertificateId(8), sealer.key_id(), &cipher), Err(SecretError::Forged)));
+        assert!(matches!(other.open(CertificateId(7), sealer.key_id(), &cipher), Err(SecretError::OtherMasterKey(_))));
+        assert_ne!(cipher, sealer.seal(CertificateId(7), b"secret").unwrap(), "a fresh nonce each time");
+    }
+
+    #[test]
+    fn bad_master_keys_are_refused() {
+        for key in ["", "short", "////", &"A".repeat(44)] {
+            assert!(Sealer::new(&key.to_owned().into()).is_err(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Texts too long for a vendor are cut at a grapheme boundary with an ellipsis, in that vendor's own counting.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use unicode_segmentation::UnicodeSegmentation;
+
+const ELLIPSIS: &str = "…";
+
+/// How a vendor counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// UTF-16 units: the safe reading of "characters" at a Java server.
+    Utf16,
+}
+
+impl Counting {
+    fn of(self, text: &str) -> usize {
+        match self {
+            Self::Utf16 => text.chars().map(char::len_utf16).sum(),
+        }
+    }
+}
+
+/// The most a text may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextLimit {
+    pub max: usize,
+    pub counting: Counting,
+}
+
+/// What was cut, for the trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// `title` or `body`.
+    pub field: &'static str,
+    /// How long it was, in the vendor's counting.
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Cuts `text` to the limit. The ellipsis counts; a single grapheme longer than the limit leaves the ellipsis alone.
+pub fn fit<'a>(field: &'static str, text: &'a str, limit: TextLimit) -> (Cow<'a, str>, Option<Cut>) {
+    let length = limit.counting.of(text);
+    if length <= limit.max {
+        return (Cow::Borrowed(text), None);
+    }
+    let room = limit.max.saturating_sub(limit.counting.of(ELLIPSIS));
+    let mut used = 0;
+    let mut end = 0;
+    for (start, grapheme) in text.grapheme_indices(true) {
+        used += limit.counting.of(grapheme);
+        if used > room {
+            break;
+        }
+        end = start + grapheme.len();
+    }
+    let shortened = format!("{}{ELLIPSIS}", text[..end].trim_end());
+    let to = limit.counting.of(&shortened);
+    (Cow::Owned(shortened), Some(Cut { field, from: length, to }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str, max: usize) -> String {
+        fit("title", text, TextLimit { max, counting: Counting::Utf16 }).0.into_owned()
+    }
+
+    #[test]
+    fn what_fits_is_left_alone() {
+        assert_eq!(cut("hello", 5), "hello");
+        assert_eq!(cut("", 5), "");
+    }
+
+    #[test]
+    fn cuts_fall_between_graphemes_and_the_ellipsis_counts() {
+        for (text, max, expected) in [
+            ("hello!", 5, "hell…"),
+            ("小红小红小红", 5, "小红小红…"),
+            ("ab😀cd", 5, "ab😀…"),
+            ("ab😀cd", 4, "ab…"),
+            ("e\u{301}e\u{301}e\u{301}", 5, "e\u{301}e\u{301}…"),
+            ("👨‍👩‍👧‍👦👨‍👩‍👧‍👦", 12, "👨‍👩‍👧‍👦…"),
+            ("👨‍👩‍👧‍👦", 4, "…"),
+            ("one two three", 5, "one…"),
+        ] {
+            let shortened = cut(text, max);
+            assert_eq!(shortened, expected, "{text}");
+            assert!(Counting::Utf16.of(&shortened) <= max);
+        }
+    }
+
+    #[test]
+    fn the_cut_is_told() {
+        let (_, told) = fit("body", "hello!", TextLimit { max: 5, counting: Counting::Utf16 });
+        assert_eq!(told, Some(Cut { field: "body", from: 6, to: 5 }));
+    }
+}

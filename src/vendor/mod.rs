@@ -1,0 +1,103 @@
+//! The vendor seam: one trait, one adapter per push service.
+//!
+//! An adapter turns a push into requests and answers into outcomes. It never touches the database, sleeps, retries or
+//! counts.
+
+pub mod fit;
+pub mod http;
+pub mod outcome;
+pub mod registry;
+pub mod xiaomi;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::certificate::VendorKind;
+use crate::domain::id::DeliveryId;
+use crate::domain::notification::SharedNotification;
+use fit::{Cut, TextLimit};
+use outcome::Outcome;
+
+/// What one call asks to show, its texts already cut to the vendor's limits.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub notification: SharedNotification,
+    pub title: String,
+    pub body: String,
+    /// What was cut from the texts, for the trace.
+    pub cuts: Vec<Cut>,
+    pub badge: Option<i32>,
+    /// The time to live that is left; zero means one attempt by the vendor.
+    pub time_to_live: Duration,
+}
+
+/// One device of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub delivery_id: DeliveryId,
+    pub token: String,
+}
+
+/// What a vendor's document bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most targets of one call.
+    pub batch: usize,
+    pub title: TextLimit,
+    pub body: TextLimit,
+    /// Calls a second of the lowest tier.
+    pub calls_per_second: u32,
+    pub quota_reset: QuotaReset,
+}
+
+/// When a spent daily quota is full again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaReset {
+    /// Midnight in China (UTC+8).
+    ChinaMidnight,
+}
+
+impl QuotaReset {
+    /// The next reset after `now`.
+    pub fn next(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::ChinaMidnight => {
+                const CHINA: TimeDelta = TimeDelta::hours(8);
+                let tomorrow = (now + CHINA).date_naive() + TimeDelta::days(1);
+                tomorrow.and_time(chrono::NaiveTime::MIN).and_utc() - CHINA
+            }
+        }
+    }
+}
+
+/// One vendor account (one certificate), ready to send.
+#[async_trait]
+pub trait Vendor: Send + Sync + 'static {
+    /// Which push service it is.
+    fn kind(&self) -> VendorKind;
+
+    /// Batch size, text counting, rates.
+    fn limits(&self) -> Limits;
+
+    /// The class whose daily quota this message counts against, as a short stable name.
+    fn message_class(&self, notification: &crate::domain::notification::Notification) -> String;
+
+    /// Makes one attempt for 1..=`limits().batch` targets: one outcome per target, in their order. Every ending, a
+    /// broken connection too, is an [`Outcome`]: there is no `Err`.
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_full_again_at_midnight_in_china() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let next = |text| QuotaReset::ChinaMidnight.next(at(text));
+        assert_eq!(next("2026-11-24T15:59:59Z"), at("2026-11-24T16:00:00Z"));
+        assert_eq!(next("2026-11-24T16:00:00Z"), at("2026-11-25T16:00:00Z"));
+    }
+}

@@ -1,0 +1,98 @@
+//! What an operator stores for a Xiaomi account.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::text::{Name, Text};
+
+/// The account, as posted. `app_secret` is the AppSecret of the console, not the AppKey.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// The Android package, e.g. `com.example.chat`.
+    pub package_name: Name,
+    /// The AppID of the console. Not sent; shown so that an operator recognises the account.
+    pub app_id: Name,
+    #[schema(value_type = String)]
+    pub app_secret: SecretString,
+    /// Must match the region of the devices.
+    #[serde(default)]
+    pub region: Region,
+}
+
+/// Where the devices are registered. A token sent to the wrong region looks dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Region {
+    #[default]
+    Cn,
+    Ru,
+    In,
+    Eu,
+    Sg,
+}
+
+/// Used where a message says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// The message class id that the console issued. Without one Xiaomi shows one message a day per device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_id: Option<Name>,
+    /// The private-class template bound to the channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<Name>,
+    /// Template variable to what fills it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub template_params: BTreeMap<String, TextSource>,
+    /// Raw resource of the app, e.g. `ding`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<Name>,
+    /// What a click does; the launcher activity if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub click: Option<Click>,
+    /// Also shown while the app is in the foreground.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub notify_foreground: bool,
+}
+
+/// What fills a template variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextSource {
+    Title,
+    Body,
+}
+
+/// What a click on the notification does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "action", deny_unknown_fields)]
+pub enum Click {
+    /// The app's receiver gets a callback.
+    Callback,
+    /// Opens the launcher activity.
+    Launcher,
+    /// Opens an activity: `intent:#Intent;component=pkg/.Activity;end`.
+    Activity { intent_uri: Text<1, 1024> },
+    /// Opens a web page.
+    Web { web_uri: Text<1, 1024> },
+}
+
+impl Defaults {
+    /// Checks what the types do not; the error names the field.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.template_params.len() > 9 {
+            return Err(("defaults.template_params", "a template has at most 9 variables".to_owned()));
+        }
+        if self.template_id.is_some() == self.template_params.is_empty() {
+            return Err(("defaults.template_params", "goes with template_id, and template_id with it".to_owned()));
+        }
+        if self.template_id.is_some() && self.channel_id.is_none() {
+            return Err(("defaults.channel_id", "is needed with template_id".to_owned()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Xiaomi push (MiPush). Wire facts and their source: docs/vendors/xiaomi.md.
+
+mod account;
+mod classify;
+mod encode;
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use secrecy::ExposeSecret;
+
+pub use account::{Account, Click, Defaults, Region, TextSource};
+
+use super::fit::{Counting, TextLimit};
+use super::http::Reply;
+use super::outcome::Outcome;
+use super::{Limits, Push, QuotaReset, Target, Vendor};
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+/// One Xiaomi account, ready to send.
+#[derive(Debug)]
+pub struct Xiaomi {
+    pub account: Account,
+    pub defaults: Defaults,
+    pub http: reqwest::Client,
+    /// Scheme, host and port of the account's region.
+    pub base_url: String,
+}
+
+#[async_trait]
+impl Vendor for Xiaomi {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Xiaomi
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: 1_000,
+            // "fewer than 50" and "fewer than 128" characters
+            title: TextLimit { max: 49, counting: Counting::Utf16 },
+            body: TextLimit { max: 127, counting: Counting::Utf16 },
+            // the tier below 100,000 devices
+            calls_per_second: 500,
+            quota_reset: QuotaReset::ChinaMidnight,
+        }
+    }
+
+    fn message_class(&self, notification: &Notification) -> String {
+        encode::channel_id(&self.defaults, notification).unwrap_or("default").to_owned()
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        let request = self
+            .http
+            .post(format!("{}/v3/message/regid", self.base_url))
+            .header(AUTHORIZATION, format!("key={}", self.account.app_secret.expose_secret()))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
+            .body(encode::form(&self.account, &self.defaults, push, targets));
+        match Reply::fetch(request).await {
+            Ok(reply) => classify::classify(&reply, targets),
+            Err(outcome) => outcome.for_each(targets.len()),
+        }
+    }
+}
