@@ -89,3 +89,28 @@ CREATE TABLE delivery_events (
 ) PARTITION BY RANGE (at);
 CREATE INDEX delivery_events_delivery ON delivery_events (delivery_id);
 CREATE INDEX delivery_events_user ON delivery_events (app_id, user_id, at);
+
+-- The last five hex digits of a delivery's id are its number within the notification.
+CREATE FUNCTION notification_of(delivery_id uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (left(delivery_id::text, 31) || '00000')::uuid;
+CREATE FUNCTION last_delivery_of(notification_id uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (left(notification_id::text, 31) || 'fffff')::uuid;
+
+-- Partitions are made ahead and dropped by age by the server itself. Their names and bounds are data, so the statements
+-- are built here, where format() quotes them.
+CREATE FUNCTION make_partition(parent text, partition text, lower_bound text, upper_bound text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF to_regclass(partition) IS NULL THEN
+        EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                       partition, parent, lower_bound, upper_bound);
+    END IF;
+END $$;
+
+CREATE FUNCTION drop_partition(partition text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(partition)) THEN
+        EXECUTE format('DROP TABLE %I', partition);
+    END IF;
+END $$;

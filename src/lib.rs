@@ -8,6 +8,7 @@ pub mod domain;
 pub mod embedded;
 pub mod secrets;
 pub mod simulator;
+pub mod store;
 pub mod vendor;
 
 /// The schema, applied in order by `rouse migrate` and at the start of `rouse serve`.

@@ -1,0 +1,151 @@
+//! Table `delivery_events`: the trace.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use crate::domain::id::{AppId, NotificationId};
+
+/// Events to write, column by column.
+#[derive(Debug, Default)]
+pub struct NewEvents {
+    pub at: Vec<DateTime<Utc>>,
+    pub delivery_ids: Vec<Uuid>,
+    pub app_ids: Vec<i64>,
+    pub user_ids: Vec<String>,
+    pub device_ids: Vec<String>,
+    pub certificate_ids: Vec<i64>,
+    pub kinds: Vec<&'static str>,
+    pub reasons: Vec<Option<String>>,
+    pub vendor_codes: Vec<Option<String>>,
+    pub vendor_message_ids: Vec<Option<String>>,
+    pub latencies_ms: Vec<Option<i32>>,
+    pub attempts: Vec<Option<i16>>,
+    pub details: Vec<Option<String>>,
+    pub finals: Vec<bool>,
+    /// The event goes with a change of the delivery's row, so it is a duplicate when the row was not this instance's.
+    pub changes_row: Vec<bool>,
+}
+
+/// An event as stored.
+#[derive(Debug)]
+pub struct Event {
+    pub at: DateTime<Utc>,
+    pub delivery_id: Uuid,
+    pub user_id: String,
+    pub device_id: Option<String>,
+    pub certificate_id: Option<i64>,
+    pub kind: String,
+    pub reason: Option<String>,
+    pub vendor_code: Option<String>,
+    pub vendor_message_id: Option<String>,
+    pub latency_ms: Option<i32>,
+    pub attempt: Option<i16>,
+    pub detail: Option<String>,
+    pub duplicate: bool,
+    pub r#final: bool,
+    pub skipped_users: Option<Vec<String>>,
+    pub skipped_devices: Option<Vec<String>>,
+    pub skipped_reasons: Option<Vec<String>>,
+}
+
+/// Everything recorded of a notification and its deliveries, oldest first, at most `limit`.
+pub async fn of_notification(
+    db: impl PgExecutor<'_>,
+    notification: NotificationId,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
+    let since = DateTime::from_timestamp_millis(i64::try_from(notification.unix_ms()).unwrap_or_default())
+        .unwrap_or(DateTime::UNIX_EPOCH)
+        - chrono::TimeDelta::minutes(1);
+    sqlx::query_as!(
+        Event,
+        "SELECT at, delivery_id, user_id, device_id, certificate_id, kind, reason, vendor_code, vendor_message_id, latency_ms,
+             attempt, detail, duplicate, final, skipped_users, skipped_devices, skipped_reasons
+         FROM delivery_events WHERE delivery_id >= $1 AND delivery_id <= $2 AND at >= $3 ORDER BY at, delivery_id LIMIT $4",
+        notification.0,
+        notification.last_delivery().0,
+        since,
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A page of what was recorded of one user, newest first: in `from..before`, at most `limit`.
+pub async fn of_user(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    user_id: &str,
+    from: DateTime<Utc>,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
+    sqlx::query_as!(
+        Event,
+        "SELECT at, delivery_id, user_id, device_id, certificate_id, kind, reason, vendor_code, vendor_message_id, latency_ms,
+             attempt, detail, duplicate, final, skipped_users, skipped_devices, skipped_reasons
+         FROM delivery_events WHERE app_id = $1 AND user_id = $2 AND at >= $3 AND at < $4
+         ORDER BY at DESC LIMIT $5",
+        app_id.0,
+        user_id,
+        from,
+        before,
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Among the newest `scanned` rows about several users at once, those that name this one, newest first; and the time back
+/// to which was looked (`None`: all of the range).
+pub async fn of_user_in_groups(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    user_id: &str,
+    from: DateTime<Utc>,
+    before: DateTime<Utc>,
+    scanned: i64,
+) -> sqlx::Result<(Vec<Event>, Option<DateTime<Utc>>)> {
+    let rows = sqlx::query!(
+        r#"WITH recent AS MATERIALIZED (
+               SELECT at, delivery_id, kind, final, duplicate, skipped_users, skipped_devices, skipped_reasons
+               FROM delivery_events WHERE app_id = $1 AND user_id = '' AND at >= $3 AND at < $4
+               ORDER BY at DESC LIMIT $5)
+           SELECT at AS "at!", delivery_id AS "delivery_id!", kind AS "kind!", final AS "final!", duplicate AS "duplicate!",
+               skipped_users, skipped_devices, skipped_reasons,
+               (SELECT CASE WHEN count(*) = $5 THEN min(at) END FROM recent) AS looked_back_to
+           FROM recent WHERE $2 = ANY (skipped_users) ORDER BY at DESC"#,
+        app_id.0,
+        user_id,
+        from,
+        before,
+        scanned,
+    )
+    .fetch_all(db)
+    .await?;
+    let looked_back_to = rows.first().and_then(|row| row.looked_back_to);
+    let events = rows
+        .into_iter()
+        .map(|row| Event {
+            at: row.at,
+            delivery_id: row.delivery_id,
+            user_id: user_id.to_owned(),
+            device_id: None,
+            certificate_id: None,
+            kind: row.kind,
+            reason: None,
+            vendor_code: None,
+            vendor_message_id: None,
+            latency_ms: None,
+            attempt: None,
+            detail: None,
+            duplicate: row.duplicate,
+            r#final: row.r#final,
+            skipped_users: row.skipped_users,
+            skipped_devices: row.skipped_devices,
+            skipped_reasons: row.skipped_reasons,
+        })
+        .collect();
+    Ok((events, looked_back_to))
+}

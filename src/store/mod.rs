@@ -1,0 +1,113 @@
+//! All SQL, one file per table. Nothing else writes SQL.
+
+pub mod api_keys;
+pub mod apps;
+pub mod audit;
+pub mod certificates;
+pub mod deliveries;
+pub mod devices;
+pub mod events;
+pub mod holds;
+pub mod idempotency;
+pub mod instances;
+pub mod notifications;
+pub mod partitions;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// Connections of the pipeline: intake, recorder, sweeper, heartbeat, and one to spare.
+const PIPELINE_CONNECTIONS: u32 = 5;
+
+/// The two pools. They differ in what the planner may do.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// For the API, maintenance and everything that is not the hot path.
+    pub api: PgPool,
+    /// For intake, recorder, sweeper and heartbeat: generic plans, made of index scans even where a statement was
+    /// prepared while its table was empty (docs/architecture.md, "Plans").
+    pub pipeline: PgPool,
+}
+
+impl Database {
+    /// Opens both pools; connections are made when first needed.
+    /// # Errors
+    /// A URL that is none.
+    pub fn open(url: &str, api_connections: u32) -> sqlx::Result<Self> {
+        let base = PgConnectOptions::from_str(url)?
+            .application_name("rouse")
+            .options([("statement_timeout", "30000"), ("idle_in_transaction_session_timeout", "60000")]);
+        let pipeline = base.clone().options([
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("jit", "off"),
+        ]);
+        let pool = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(5))
+                .idle_timeout(Duration::from_mins(10))
+        };
+        Ok(Self {
+            api: pool(api_connections).connect_lazy_with(base),
+            pipeline: pool(PIPELINE_CONNECTIONS).connect_lazy_with(pipeline),
+        })
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pipeline.close().await;
+        self.api.close().await;
+    }
+}
+
+/// Whether a statement failed on this constraint.
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.constraint() == Some(constraint))
+}
+
+/// Whether the same transaction may well succeed when run again: a deadlock or a serialisation failure.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("40P01" | "40001")))
+}
+
+/// A stored name that the code does not know: the schema's checks make it impossible short of a newer version's rows.
+fn unknown(what: &'static str, value: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("unknown {what} in the database: {value}").into())
+}
+
+/// Escapes a pattern's special characters and lists the texts as a Postgres array literal: arrays of arrays must be
+/// rectangular, so rows with a list each are passed as texts.
+fn array_literal<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut literal = String::from("{");
+    for (index, text) in texts.into_iter().enumerate() {
+        if index > 0 {
+            literal.push(',');
+        }
+        literal.push('"');
+        for c in text.chars() {
+            if matches!(c, '"' | '\\') {
+                literal.push('\\');
+            }
+            literal.push(c);
+        }
+        literal.push('"');
+    }
+    literal.push('}');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn array_literals_quote_everything() {
+        assert_eq!(array_literal(["a", "b,c", "d\"e\\f", "NULL", ""]), r#"{"a","b,c","d\"e\\f","NULL",""}"#);
+        assert_eq!(array_literal([]), "{}");
+    }
+}

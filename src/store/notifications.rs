@@ -1,0 +1,294 @@
+//! The way in: routing and acceptance, one statement each for a whole group of requests.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::array_literal;
+use super::devices::{parse_platform, parse_state};
+use super::unknown;
+use crate::domain::id::{AppId, NotificationId};
+use crate::domain::session::{BindingStatus, Platform, SessionState};
+
+/// One device of one recipient, as routing sees it.
+#[derive(Debug)]
+pub struct RoutedDevice {
+    /// Index of the recipient in the question.
+    pub recipient: usize,
+    pub device_id: String,
+    pub platform: Platform,
+    pub state: SessionState,
+    pub binding: Option<BindingStatus>,
+    pub unread: Option<i32>,
+    /// With an active binding only.
+    pub certificate_id: Option<i64>,
+    pub token: Option<String>,
+}
+
+/// The devices of each recipient (`app_ids[i]`, `user_ids[i]`); a recipient without devices has no row.
+pub async fn route(db: impl PgExecutor<'_>, app_ids: &[i64], user_ids: &[&str]) -> sqlx::Result<Vec<RoutedDevice>> {
+    let rows = sqlx::query!(
+        r#"SELECT (r.ordinal - 1)::int AS "recipient!", d.device_id, d.platform, d.session_state, d.binding_status, d.unread,
+               CASE WHEN d.binding_status = 'active' THEN d.certificate_id END AS certificate_id,
+               CASE WHEN d.binding_status = 'active' THEN d.token END AS token
+           FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS r(app_id, user_id, ordinal)
+           JOIN devices d ON d.app_id = r.app_id AND d.user_id = r.user_id"#,
+        app_ids,
+        user_ids as &[&str],
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let binding = match row.binding_status {
+                Some(status) => Some(BindingStatus::parse(&status).ok_or_else(|| unknown("binding status", &status))?),
+                None => None,
+            };
+            Ok(RoutedDevice {
+                recipient: usize::try_from(row.recipient).unwrap_or_default(),
+                platform: parse_platform(&row.platform)?,
+                state: parse_state(&row.session_state)?,
+                device_id: row.device_id,
+                binding,
+                unread: row.unread,
+                certificate_id: row.certificate_id,
+                token: row.token,
+            })
+        })
+        .collect()
+}
+
+/// The rows of a group of accepted requests, column by column.
+#[derive(Debug, Default)]
+pub struct Acceptance {
+    pub messages: Messages,
+    pub deliveries: NewDeliveries,
+    pub skips: Skips,
+}
+
+/// One element per request.
+#[derive(Debug, Default)]
+pub struct Messages {
+    pub app_ids: Vec<i64>,
+    pub message_ids: Vec<String>,
+    pub parts: Vec<i32>,
+    pub body_hashes: Vec<Vec<u8>>,
+    pub notification_ids: Vec<Uuid>,
+    pub deliveries: Vec<i32>,
+    pub skipped: Vec<i32>,
+    pub contents: Vec<Vec<u8>>,
+}
+
+/// One element per delivery.
+#[derive(Debug, Default)]
+pub struct NewDeliveries {
+    pub delivery_ids: Vec<Uuid>,
+    pub notification_ids: Vec<Uuid>,
+    pub app_ids: Vec<i64>,
+    pub certificate_ids: Vec<i64>,
+    pub user_ids: Vec<String>,
+    pub device_ids: Vec<String>,
+    pub tokens: Vec<String>,
+    pub due_at: Vec<DateTime<Utc>>,
+    pub expires_at: Vec<DateTime<Utc>>,
+    pub badges: Vec<Option<i32>>,
+    pub owners: Vec<Option<i32>>,
+    pub priorities: Vec<i16>,
+}
+
+/// One element per trace row; a row tells of one user, or of several with lists in step.
+#[derive(Debug, Default)]
+pub struct Skips {
+    pub notification_ids: Vec<Uuid>,
+    pub app_ids: Vec<i64>,
+    user_ids: Vec<String>,
+    device_ids: Vec<Option<String>>,
+    reasons: Vec<Option<&'static str>>,
+    users: Vec<Option<String>>,
+    devices: Vec<Option<String>>,
+    all_reasons: Vec<Option<String>>,
+}
+
+/// One skip: user, device (none: the user has no device), reason.
+pub type Skip = (String, Option<String>, &'static str);
+
+/// The most skips in one trace row.
+const SKIPS_PER_ROW: usize = 500;
+
+impl Skips {
+    /// Adds the skips of one notification: its own row with index columns where it is one user's, else rows with lists.
+    pub fn add(&mut self, app_id: i64, notification_id: Uuid, skips: &[Skip]) {
+        for chunk in skips.chunks(SKIPS_PER_ROW) {
+            self.notification_ids.push(notification_id);
+            self.app_ids.push(app_id);
+            if let [(user, device, reason)] = chunk {
+                self.user_ids.push(user.clone());
+                self.device_ids.push(device.clone());
+                self.reasons.push(Some(reason));
+                self.users.push(None);
+                self.devices.push(None);
+                self.all_reasons.push(None);
+            } else {
+                let is_one_user = chunk.iter().all(|skip| skip.0 == chunk[0].0);
+                self.user_ids.push(if is_one_user { chunk[0].0.clone() } else { String::new() });
+                self.device_ids.push(None);
+                self.reasons.push(None);
+                self.users.push(Some(array_literal(chunk.iter().map(|skip| skip.0.as_str()))));
+                self.devices.push(Some(array_literal(chunk.iter().map(|skip| skip.1.as_deref().unwrap_or_default()))));
+                self.all_reasons.push(Some(array_literal(chunk.iter().map(|skip| skip.2))));
+            }
+        }
+    }
+}
+
+/// Stores a group of requests in one statement, which is its own transaction: committed when it returns. Answers the
+/// notifications that are new; the others' message ids were taken before, and nothing of them is stored.
+///
+/// The day is the database's. In the first five minutes of a day the key is also claimed for the day before, so that the
+/// primary key settles the race of two instances over midnight.
+pub async fn accept(
+    db: impl PgExecutor<'_>,
+    group: &Acceptance,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<NotificationId>> {
+    let (m, d, s) = (&group.messages, &group.deliveries, &group.skips);
+    let fresh = sqlx::query_scalar!(
+        r#"WITH clock AS MATERIALIZED (
+               SELECT (now() AT TIME ZONE 'utc')::date AS day, (now() AT TIME ZONE 'utc')::time < '00:05' AS is_early),
+           wanted AS MATERIALIZED (
+               SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bytea[], $5::uuid[], $6::int[], $7::int[], $8::bytea[])
+                   AS w(app_id, message_id, part, body_hash, notification_id, deliveries, skipped, content)),
+           yesterdays AS (
+               INSERT INTO message_keys (day, app_id, message_id, part, body_hash, notification_id, deliveries, skipped)
+               SELECT c.day - 1, w.app_id, w.message_id, w.part, w.body_hash, w.notification_id, w.deliveries, w.skipped
+               FROM wanted w, clock c WHERE c.is_early
+               ON CONFLICT DO NOTHING RETURNING notification_id),
+           fresh AS (
+               INSERT INTO message_keys (day, app_id, message_id, part, body_hash, notification_id, deliveries, skipped)
+               SELECT c.day, w.app_id, w.message_id, w.part, w.body_hash, w.notification_id, w.deliveries, w.skipped
+               FROM wanted w, clock c
+               WHERE ((NOT c.is_early OR w.notification_id IN (SELECT y.notification_id FROM yesterdays y)) IS TRUE)
+                 AND NOT EXISTS (SELECT FROM message_keys k
+                                 WHERE k.day = c.day - 1 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
+                 AND NOT EXISTS (SELECT FROM message_keys k
+                                 WHERE k.day = c.day - 2 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
+               ON CONFLICT DO NOTHING RETURNING notification_id),
+           contents AS (
+               INSERT INTO notification_contents (notification_id, app_id, content)
+               SELECT w.notification_id, w.app_id, w.content FROM wanted w
+               WHERE w.deliveries > 0 AND ((w.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)),
+           queued AS (
+               INSERT INTO deliveries (delivery_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at, badge,
+                                       owner, priority)
+               SELECT n.delivery_id, n.app_id, n.certificate_id, n.user_id, n.device_id, n.token, n.due_at, n.expires_at, n.badge,
+                   n.owner, n.priority
+               FROM unnest($9::uuid[], $10::uuid[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::int[], $20::smallint[])
+                   AS n(delivery_id, notification_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at,
+                        badge, owner, priority)
+               WHERE (n.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE),
+           skips AS (
+               INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, kind, reason, final,
+                                            skipped_users, skipped_devices, skipped_reasons)
+               SELECT $21, k.notification_id, k.app_id, k.user_id, k.device_id, 'skipped', k.reason, true,
+                   k.users::text[], k.devices::text[], k.reasons::text[]
+               FROM unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[])
+                   AS k(notification_id, app_id, user_id, device_id, reason, users, devices, reasons)
+               WHERE (k.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)
+           SELECT notification_id FROM fresh"#,
+        &m.app_ids,
+        &m.message_ids,
+        &m.parts,
+        &m.body_hashes,
+        &m.notification_ids,
+        &m.deliveries,
+        &m.skipped,
+        &m.contents,
+        &d.delivery_ids,
+        &d.notification_ids,
+        &d.app_ids,
+        &d.certificate_ids,
+        &d.user_ids,
+        &d.device_ids,
+        &d.tokens,
+        &d.due_at,
+        &d.expires_at,
+        &d.badges as &[Option<i32>],
+        &d.owners as &[Option<i32>],
+        &d.priorities,
+        now,
+        &s.notification_ids,
+        &s.app_ids,
+        &s.user_ids,
+        &s.device_ids as &[Option<String>],
+        &s.reasons as &[Option<&str>],
+        &s.users as &[Option<String>],
+        &s.devices as &[Option<String>],
+        &s.all_reasons as &[Option<String>],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(fresh.into_iter().map(NotificationId).collect())
+}
+
+/// What a message id became the first time.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub notification_id: NotificationId,
+    pub body_hash: Vec<u8>,
+    pub deliveries: i32,
+    pub skipped: i32,
+}
+
+/// Looks a message id up in the dedupe window.
+pub async fn find(db: impl PgExecutor<'_>, app_id: AppId, message_id: &str, part: i32) -> sqlx::Result<Option<Known>> {
+    let row = sqlx::query!(
+        "SELECT notification_id, body_hash, deliveries, skipped FROM message_keys
+         WHERE day >= (now() AT TIME ZONE 'utc')::date - 2 AND app_id = $1 AND message_id = $2 AND part = $3
+         ORDER BY day DESC LIMIT 1",
+        app_id.0,
+        message_id,
+        part,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Known {
+        notification_id: NotificationId(row.notification_id),
+        body_hash: row.body_hash,
+        deliveries: row.deliveries,
+        skipped: row.skipped,
+    }))
+}
+
+/// The parts of a message: every notification its id became, in the dedupe window.
+pub async fn find_all_parts(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    message_id: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<NotificationId>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT DISTINCT notification_id FROM message_keys
+         WHERE day >= (now() AT TIME ZONE 'utc')::date - 2 AND app_id = $1 AND message_id = $2 LIMIT $3",
+        app_id.0,
+        message_id,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(NotificationId).collect())
+}
+
+/// Reads stored contents: from their partition, or from the side table of those that waited long.
+pub async fn contents(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<(NotificationId, AppId, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        r#"SELECT notification_id AS "notification_id!", app_id AS "app_id!", content AS "content!"
+           FROM notification_contents WHERE notification_id = ANY ($1)
+           UNION ALL
+           SELECT notification_id, app_id, content FROM kept_contents WHERE notification_id = ANY ($1)"#,
+        ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (NotificationId(row.notification_id), AppId(row.app_id), row.content)).collect())
+}
