@@ -4,11 +4,14 @@
 
 pub mod clock;
 pub mod config;
+pub mod directory;
+pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
 pub mod secrets;
 pub mod simulator;
 pub mod store;
+pub mod telemetry;
 pub mod vendor;
 
 /// The schema, applied in order by `rouse migrate` and at the start of `rouse serve`.

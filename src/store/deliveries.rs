@@ -71,6 +71,22 @@ pub async fn claim(
         .collect())
 }
 
+/// Which of these deliveries `instance` owns.
+pub async fn owned(
+    db: impl PgExecutor<'_>,
+    instance: InstanceId,
+    delivery_ids: &[Uuid],
+) -> sqlx::Result<std::collections::HashSet<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($2) AND owner = $1",
+        instance.0,
+        delivery_ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
 /// What becomes of owned deliveries, column by column, with the events that tell why.
 #[derive(Debug, Default)]
 pub struct Record {

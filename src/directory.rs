@@ -1,0 +1,177 @@
+//! Apps, certificates and API keys in memory, on every instance: read by every request and every call, reloaded whole when
+//! one of them changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sqlx::postgres::PgListener;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::certificate::{Certificate, CertificateState};
+use crate::domain::id::{AppId, CertificateId};
+use crate::secrets::Sealer;
+use crate::store::api_keys::ApiKey;
+use crate::store::apps::App;
+use crate::store::{self, Database};
+use crate::vendor::Vendor;
+use crate::vendor::registry::Registry;
+
+/// How often changes are looked for when no notification came.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A certificate with its adapter.
+pub struct Entry {
+    pub certificate: Certificate,
+    /// `Err`: why it cannot be used.
+    pub adapter: Result<Arc<dyn Vendor>, String>,
+}
+
+impl Entry {
+    /// The adapter, if the certificate may be sent with.
+    pub fn ready(&self) -> Option<&Arc<dyn Vendor>> {
+        self.adapter.as_ref().ok().filter(|_| self.certificate.state == CertificateState::Active)
+    }
+}
+
+/// One consistent view.
+#[derive(Default)]
+pub struct Snapshot {
+    pub apps: HashMap<AppId, Arc<App>>,
+    pub certificates: HashMap<CertificateId, Arc<Entry>>,
+    keys: HashMap<[u8; 32], Arc<ApiKey>>,
+}
+
+impl Snapshot {
+    /// An app's certificate; another app's does not exist for it.
+    pub fn certificate_of(&self, app_id: AppId, certificate_id: CertificateId) -> Option<&Arc<Entry>> {
+        self.certificates.get(&certificate_id).filter(|entry| entry.certificate.app_id == app_id)
+    }
+
+    /// The key with this hash, if it was not revoked.
+    pub fn key(&self, hash: &[u8; 32]) -> Option<&Arc<ApiKey>> {
+        self.keys.get(hash)
+    }
+}
+
+/// The cache and what it is made from.
+pub struct Directory {
+    snapshot: ArcSwap<Snapshot>,
+    version: Mutex<Option<(i64, i64)>>,
+    changed: Notify,
+    database: Database,
+    registry: Registry,
+    pub sealer: Sealer,
+}
+
+impl Directory {
+    /// An empty directory; call [`Directory::refresh`] before use.
+    pub fn new(database: Database, registry: Registry, sealer: Sealer) -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            version: Mutex::new(None),
+            changed: Notify::new(),
+            database,
+            registry,
+            sealer,
+        }
+    }
+
+    /// The current view; cheap.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Resolves after the next change.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Loads everything anew. The writer of a change calls it before it answers, so that the change acts at once.
+    /// # Errors
+    /// Database errors: the view stays as it was.
+    pub async fn refresh(&self) -> sqlx::Result<()> {
+        let mut version = self.version.lock().await;
+        self.reload(&mut version).await
+    }
+
+    async fn reload(&self, version: &mut Option<(i64, i64)>) -> sqlx::Result<()> {
+        let pool = &self.database.api;
+        let newest = store::certificates::directory_version(pool).await?;
+        let apps = store::apps::load_all(pool).await?;
+        let certificates = store::certificates::load_all(pool).await?;
+        let keys = store::api_keys::load_usable(pool).await?;
+        let before = self.snapshot.load();
+        let snapshot = Snapshot {
+            apps: apps.into_iter().map(|app| (app.app_id, Arc::new(app))).collect(),
+            certificates: certificates
+                .into_iter()
+                .map(|certificate| (certificate.certificate_id, self.entry(certificate, &before)))
+                .collect(),
+            keys: keys.into_iter().map(|key| (key.key_hash, Arc::new(key))).collect(),
+        };
+        self.snapshot.store(Arc::new(snapshot));
+        *version = Some(newest);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    fn entry(&self, certificate: Certificate, before: &Snapshot) -> Arc<Entry> {
+        if let Some(known) = before.certificates.get(&certificate.certificate_id)
+            && known.certificate.revision == certificate.revision
+        {
+            return Arc::clone(known);
+        }
+        let adapter = self.registry.build(&certificate, &self.sealer).map_err(|error| {
+            tracing::error!(certificate.id = certificate.certificate_id.0, %error, "certificate cannot be used");
+            error.to_string()
+        });
+        Arc::new(Entry { certificate, adapter })
+    }
+
+    /// Follows other instances' changes until stopped: by notification, and by polling where one was missed.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut listener = None;
+        loop {
+            if listener.is_none() {
+                listener = self.listen().await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                received = next_notification(&mut listener) => {
+                    if !received {
+                        listener = None;
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                }
+            }
+            if let Err(error) = self.refresh_if_changed().await {
+                tracing::warn!(%error, "cannot look for changed certificates; will try again");
+            }
+        }
+    }
+
+    async fn refresh_if_changed(&self) -> sqlx::Result<()> {
+        let mut version = self.version.lock().await;
+        if *version != Some(store::certificates::directory_version(&self.database.api).await?) {
+            self.reload(&mut version).await?;
+        }
+        Ok(())
+    }
+
+    async fn listen(&self) -> Option<PgListener> {
+        let mut listener = PgListener::connect_with(&self.database.api).await.ok()?;
+        listener.listen("rouse_directory").await.ok()?;
+        Some(listener)
+    }
+}
+
+async fn next_notification(listener: &mut Option<PgListener>) -> bool {
+    match listener {
+        Some(listener) => listener.recv().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}

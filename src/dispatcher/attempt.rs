@@ -1,0 +1,433 @@
+//! One parcel's way from the lane to the recorder: judged again where need be, sent, and every target's ending decided.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::Inner;
+use super::lane::{Held, Lane, Parcel};
+use super::recorder::{Entry as Result_, RowChange, Told};
+use super::revocations::FRESH_FOR;
+use crate::directory::Entry;
+use crate::domain::id::CertificateId;
+use crate::domain::notification::Notification;
+use crate::domain::prune::Verdict;
+use crate::domain::retry::{self, Next};
+use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
+use crate::domain::session::BindingStatus;
+use crate::secrets::masked_token;
+use crate::store::devices::TokenVerdict;
+use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::{Push, Target, Vendor, fit};
+use crate::{store, telemetry};
+
+/// Retries sooner than this stay in memory.
+const IN_MEMORY_RETRY: Duration = Duration::from_secs(1);
+
+/// Sends a parcel and records how each of its deliveries ended or what it waits for.
+pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<Entry>, mut parcel: Parcel) {
+    let Some(vendor) = entry.ready() else {
+        lane.push_front(parcel);
+        return;
+    };
+    let now = inner.clock.now();
+    if parcel.expires_at <= now {
+        for held in parcel.deliveries {
+            let told = told(now, "expired", Some("time_to_live"), &held);
+            end(inner, lane, &parcel.notification, held, told).await;
+        }
+        lane.state().breaker.abandon_probe();
+        return;
+    }
+    if !judge_again(inner, lane, &mut parcel).await || parcel.deliveries.is_empty() {
+        lane.state().breaker.abandon_probe();
+        return;
+    }
+    let class = vendor.message_class(&parcel.notification);
+    let held_until = lane.state().held_until(&class, now);
+    if let Some(until) = held_until {
+        lane.state().breaker.abandon_probe();
+        postpone(inner, lane, parcel, until, "quota_spent").await;
+        return;
+    }
+    send(inner, lane, entry, vendor, parcel, &class).await;
+}
+
+async fn send(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    entry: &Arc<Entry>,
+    vendor: &Arc<dyn Vendor>,
+    parcel: Parcel,
+    class: &str,
+) {
+    let began_at = inner.clock.now();
+    let push = render(vendor.as_ref(), &parcel, began_at);
+    let targets: Vec<Target> = parcel
+        .deliveries
+        .iter()
+        .map(|held| Target { delivery_id: held.delivery_id, token: held.token.clone() })
+        .collect();
+    telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
+    let started = Instant::now();
+    let mut outcomes = vendor.send(&push, &targets).await;
+    let elapsed = started.elapsed();
+    telemetry::metrics::call_ended(vendor.kind(), elapsed);
+    // An adapter that answers too few outcomes has a bug; the message is not lost for it.
+    outcomes.resize_with(targets.len(), || Outcome::new(Reason::Unrecognised).with_code("no outcome for this target"));
+    let verdict = weigh(inner, lane, entry, &outcomes, began_at);
+    if outcomes.iter().any(|outcome| outcome.reason == Reason::CertificateRefused) {
+        inner.refuse_certificate(entry, &outcomes).await;
+    }
+    if let Some(spent) = outcomes.iter().find(|outcome| outcome.reason == Reason::QuotaSpent) {
+        let until = vendor.limits().quota_reset.next(began_at);
+        inner.hold_class(lane, class, until, spent.vendor_code.as_deref()).await;
+    }
+    let call = Call { vendor, began_at, elapsed, push: &push, verdict };
+    for (held, outcome) in parcel.deliveries.into_iter().zip(outcomes) {
+        telemetry::metrics::attempt_ended(vendor.kind(), outcome.reason);
+        conclude(inner, lane, &call, &parcel.notification, parcel.expires_at, held, outcome).await;
+    }
+}
+
+/// What is the same for all targets of a call.
+struct Call<'a> {
+    vendor: &'a Arc<dyn Vendor>,
+    began_at: DateTime<Utc>,
+    elapsed: Duration,
+    push: &'a Push,
+    verdict: PruneVerdict,
+}
+
+/// What the prune breaker allows for this call.
+#[derive(Clone, Copy)]
+struct PruneVerdict {
+    dead: Verdict,
+    malformed: Verdict,
+}
+
+/// Texts cut to the vendor's limits, time to live as it is left.
+fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
+    let limits = vendor.limits();
+    let content = &parcel.notification.content;
+    let info = content.offline_push_info.as_ref();
+    let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
+    let title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
+    let body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
+    let (title, title_cut) = fit::fit("title", &title, limits.title);
+    let (body, body_cut) = fit::fit("body", &body, limits.body);
+    let time_to_live =
+        if content.ttl_s == 0 { Duration::ZERO } else { (parcel.expires_at - now).to_std().unwrap_or_default() };
+    Push {
+        notification: Arc::clone(&parcel.notification),
+        title: title.into_owned(),
+        body: body.into_owned(),
+        cuts: title_cut.into_iter().chain(body_cut).collect(),
+        badge: parcel.deliveries.first().and_then(|held| held.badge),
+        time_to_live,
+    }
+}
+
+/// Looks at the devices anew if they were looked at more than a second ago or lost their right meanwhile, and ends the
+/// deliveries that have no right any more. False: the database did not answer, and the parcel went back to the lane.
+async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel) -> bool {
+    let app_id = parcel.notification.app_id;
+    let is_stale = parcel.judged_at.elapsed() > FRESH_FOR;
+    let is_revoked = |held: &Held| inner.revocations.since(parcel.judged_at, app_id, &held.user_id, &held.device_id);
+    if !is_stale && !parcel.deliveries.iter().any(is_revoked) {
+        return true;
+    }
+    let judged_at = Instant::now();
+    let app_ids = vec![app_id.0; parcel.deliveries.len()];
+    let users: Vec<&str> = parcel.deliveries.iter().map(|held| held.user_id.as_str()).collect();
+    let devices: Vec<&str> = parcel.deliveries.iter().map(|held| held.device_id.as_str()).collect();
+    let standings = match store::deliveries::standing(&inner.database.pipeline, &app_ids, &users, &devices).await {
+        Ok(standings) => standings,
+        Err(error) => {
+            tracing::warn!(%error, "cannot look at devices again; the deliveries wait");
+            let parcel = Parcel {
+                notification: Arc::clone(&parcel.notification),
+                deliveries: std::mem::take(&mut parcel.deliveries),
+                ..*parcel
+            };
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            lane.push_front(parcel);
+            return false;
+        }
+    };
+    let settings = inner.directory.snapshot().apps.get(&app_id).map(|app| app.settings.clone()).unwrap_or_default();
+    let wishes = Wishes { force: parcel.notification.content.force, ..Wishes::default() };
+    let mut now_standing: Vec<_> = parcel.deliveries.iter().map(|_| None).collect();
+    for standing in standings {
+        let index = standing.index;
+        if let Some(place) = now_standing.get_mut(index) {
+            *place = Some(standing);
+        }
+    }
+    let now = inner.clock.now();
+    for (mut held, standing) in std::mem::take(&mut parcel.deliveries).into_iter().zip(now_standing) {
+        let refusal = match &standing {
+            None => Some(SkipReason::NoDevice),
+            Some(standing) => decide(
+                &Candidate {
+                    user_id: &held.user_id,
+                    device_id: &held.device_id,
+                    platform: standing.platform,
+                    state: standing.state,
+                    binding: standing.binding,
+                },
+                &wishes,
+                &settings,
+            ),
+        };
+        if let Some(reason) = refusal {
+            let told = told(now, "cancelled", Some(reason.as_str()), &held);
+            end(inner, lane, &parcel.notification, held, told).await;
+            continue;
+        }
+        let Some((token, certificate_id)) = standing.and_then(|s| Some((s.token?, s.certificate_id?))) else {
+            continue;
+        };
+        // The device reported another token while the delivery waited: it goes there.
+        held.token = token;
+        if certificate_id == lane.certificate_id.0 {
+            parcel.deliveries.push(held);
+        } else {
+            reroute(inner, lane, &parcel.notification, held, CertificateId(certificate_id)).await;
+        }
+    }
+    parcel.judged_at = judged_at;
+    true
+}
+
+/// Tells the prune breaker, the circuit breaker and the pacer about a call's answers.
+fn weigh(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    entry: &Arc<Entry>,
+    outcomes: &[Outcome],
+    now: DateTime<Utc>,
+) -> PruneVerdict {
+    let count = |wanted: fn(Reason) -> bool| {
+        u32::try_from(outcomes.iter().filter(|outcome| wanted(outcome.reason)).count()).unwrap_or(u32::MAX)
+    };
+    let dead = count(|reason| matches!(reason, Reason::TokenGone | Reason::TokenMalformed));
+    let accepted = count(|reason| reason == Reason::Accepted);
+    let is_outage = outcomes.iter().all(|outcome| outcome.reason.is_outage());
+    let is_suspect = outcomes.iter().all(|outcome| outcome.is_suspect);
+    let mut state = lane.state();
+    let opened = state.breaker.record(is_outage, Instant::now());
+    if outcomes.iter().any(|outcome| outcome.reason == Reason::RateLimited) {
+        state.pacer.slow_down(Instant::now());
+    }
+    let was_open = state.prune.is_open();
+    let verdict = if dead > 0 || accepted > 0 { state.prune.judge(dead, accepted, now) } else { Verdict::Unbind };
+    let malformed = if state.prune.has_successes() { verdict } else { Verdict::Withheld };
+    let prune_opened = !was_open && state.prune.is_open();
+    state.suspects = if is_suspect {
+        state.suspects + 1
+    } else if accepted > 0 {
+        0
+    } else {
+        state.suspects
+    };
+    let is_misconfigured = state.suspects >= inner.options.suspect_answers;
+    if is_misconfigured {
+        state.suspects = 0;
+    }
+    drop(state);
+    let certificate = lane.certificate_id.0;
+    if opened {
+        tracing::error!(certificate.id = certificate, "the vendor keeps failing: circuit breaker open");
+        telemetry::metrics::breaker_opened(entry.certificate.vendor);
+        lane.wake.notify_one();
+    }
+    if prune_opened {
+        tracing::error!(
+            certificate.id = certificate,
+            "a burst of dead tokens: wrong region, environment or a test-mode app? unbinding is stopped"
+        );
+        telemetry::metrics::prune_breaker_opened(entry.certificate.vendor);
+    }
+    if is_misconfigured {
+        let (inner, entry, outcomes) = (Arc::clone(inner), Arc::clone(entry), outcomes.to_vec());
+        tokio::spawn(async move { inner.refuse_certificate(&entry, &outcomes).await });
+    }
+    PruneVerdict { dead: verdict, malformed }
+}
+
+async fn conclude(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    call: &Call<'_>,
+    notification: &Arc<Notification>,
+    expires_at: DateTime<Utc>,
+    mut held: Held,
+    outcome: Outcome,
+) {
+    let attempt = held.attempts.saturating_add(1);
+    let now = inner.clock.now();
+    // Time to live 0 means one attempt.
+    let end_of_time = if notification.content.ttl_s == 0 { now } else { expires_at };
+    let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, rand::random());
+    let withheld = match outcome.reason {
+        Reason::TokenGone => call.verdict.dead == Verdict::Withheld,
+        Reason::TokenMalformed => call.verdict.malformed == Verdict::Withheld,
+        _ => false,
+    };
+    let mut detail = serde_json::Map::new();
+    detail.insert("token".to_owned(), masked_token(&held.token).into());
+    if !call.push.cuts.is_empty() {
+        detail.insert("cut".to_owned(), json!(call.push.cuts));
+    }
+    if withheld {
+        detail.insert("unbind".to_owned(), "withheld by the prune breaker".into());
+    }
+    let verdict = match next {
+        Next::EndAndUnbind if !withheld => Some(BindingStatus::Invalid),
+        Next::EndAndMute => Some(BindingStatus::Muted),
+        _ => None,
+    }
+    .map(|status| TokenVerdict {
+        app_id: notification.app_id,
+        user_id: held.user_id.clone(),
+        device_id: held.device_id.clone(),
+        token: held.token.clone(),
+        tried_at: call.began_at,
+        status,
+    });
+    let change = match next {
+        Next::End | Next::EndAndUnbind | Next::EndAndMute => RowChange::End,
+        Next::Expire => {
+            detail.insert("next".to_owned(), "no time is left for another attempt".into());
+            RowChange::End
+        }
+        Next::RetryAt(due_at) => {
+            detail.insert("retry_at".to_owned(), json!(due_at));
+            let wait = (due_at - now).to_std().unwrap_or_default();
+            if wait < IN_MEMORY_RETRY && !inner.is_draining() && !lane.state().breaker.is_open() {
+                retry_in_memory(inner, lane, notification, expires_at, &held, attempt, wait);
+                RowChange::Keep
+            } else {
+                RowChange::Move { due_at, attempts: attempt, certificate_id: lane.certificate_id }
+            }
+        }
+        Next::HoldClass => {
+            let due_at = call.vendor.limits().quota_reset.next(call.began_at);
+            detail.insert("held_until".to_owned(), json!(due_at));
+            RowChange::Move { due_at, attempts: attempt, certificate_id: lane.certificate_id }
+        }
+        Next::PauseCertificate => {
+            detail.insert("next".to_owned(), "waits until the certificate is resumed".into());
+            RowChange::Move { due_at: now, attempts: attempt, certificate_id: lane.certificate_id }
+        }
+    };
+    if matches!(change, RowChange::End) {
+        telemetry::metrics::delivery_ended(outcome.reason.as_str());
+    }
+    held.attempts = attempt;
+    let told = Told {
+        at: now,
+        kind: "attempt",
+        reason: Some(outcome.reason.as_str().to_owned()),
+        vendor_code: outcome.vendor_code,
+        vendor_message_id: outcome.vendor_message_id,
+        latency_ms: i32::try_from(call.elapsed.as_millis()).ok(),
+        attempt: i16::try_from(attempt).ok(),
+        detail: Some(serde_json::Value::Object(detail).to_string()),
+    };
+    let app_id = notification.app_id;
+    let certificate_id = lane.certificate_id;
+    inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict }).await;
+}
+
+fn retry_in_memory(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    notification: &Arc<Notification>,
+    expires_at: DateTime<Utc>,
+    held: &Held,
+    attempts: u16,
+    wait: Duration,
+) {
+    let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
+    let parcel = Parcel {
+        notification: Arc::clone(notification),
+        expires_at,
+        judged_at: Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now),
+        deliveries: vec![Held { attempts, ..held.clone() }],
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = inner.draining.cancelled() => {}
+        }
+        lane.push_front(parcel);
+    });
+}
+
+/// Gives a parcel back to the database until a time.
+pub(super) async fn postpone(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    parcel: Parcel,
+    due_at: DateTime<Utc>,
+    reason: &'static str,
+) {
+    let now = inner.clock.now();
+    for held in parcel.deliveries {
+        let mut told = told(now, "postponed", Some(reason), &held);
+        told.detail = Some(json!({"due_at": due_at}).to_string());
+        let change = RowChange::Move { due_at, attempts: held.attempts, certificate_id: lane.certificate_id };
+        let certificate_id = lane.certificate_id;
+        let app_id = parcel.notification.app_id;
+        inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict: None }).await;
+    }
+}
+
+async fn reroute(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    notification: &Arc<Notification>,
+    held: Held,
+    to: CertificateId,
+) {
+    let now = inner.clock.now();
+    let mut told = told(now, "postponed", Some("certificate_changed"), &held);
+    told.detail = Some(json!({"certificate_id": to}).to_string());
+    let change = RowChange::Move { due_at: now, attempts: held.attempts, certificate_id: to };
+    let certificate_id = lane.certificate_id;
+    let app_id = notification.app_id;
+    inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict: None }).await;
+    inner.sweep_now.notify_one();
+}
+
+/// Ends a delivery without a call.
+pub(super) async fn end(
+    inner: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    notification: &Arc<Notification>,
+    held: Held,
+    told: Told,
+) {
+    telemetry::metrics::delivery_ended(told.kind);
+    let certificate_id = lane.certificate_id;
+    let app_id = notification.app_id;
+    let change = RowChange::End;
+    inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict: None }).await;
+}
+
+pub(super) fn told(at: DateTime<Utc>, kind: &'static str, reason: Option<&str>, held: &Held) -> Told {
+    Told {
+        at,
+        kind,
+        reason: reason.map(str::to_owned),
+        vendor_code: None,
+        vendor_message_id: None,
+        latency_ms: None,
+        attempt: i16::try_from(held.attempts).ok(),
+        detail: None,
+    }
+}

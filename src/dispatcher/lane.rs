@@ -1,0 +1,271 @@
+//! A lane: the deliveries one certificate holds in memory, with what decides when the next call may go.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, Semaphore};
+
+use super::breaker::{Breaker, BreakerOptions, Gate};
+use super::pacer::Pacer;
+use crate::domain::id::{CertificateId, DeliveryId};
+use crate::domain::notification::{Priority, SharedNotification};
+use crate::domain::prune::PruneBreaker;
+
+/// One delivery in memory, owned by this instance.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub delivery_id: DeliveryId,
+    pub user_id: String,
+    pub device_id: String,
+    pub token: String,
+    pub badge: Option<i32>,
+    /// Attempts made before.
+    pub attempts: u16,
+}
+
+/// Deliveries of one notification that can go out in one call.
+#[derive(Debug)]
+pub struct Parcel {
+    pub notification: SharedNotification,
+    pub expires_at: DateTime<Utc>,
+    /// When their devices were last looked at.
+    pub judged_at: Instant,
+    pub deliveries: Vec<Held>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lane {
+    pub certificate_id: CertificateId,
+    /// Calls in flight.
+    pub slots: Arc<Semaphore>,
+    /// Something came in, or the lane may be open again.
+    pub wake: Notify,
+    /// Deliveries reserved, queued or in flight.
+    held: AtomicUsize,
+    capacity: usize,
+    state: Mutex<LaneState>,
+}
+
+/// What changes under the lane's lock; never held across an await.
+#[derive(Debug)]
+pub struct LaneState {
+    queues: [VecDeque<Parcel>; 2],
+    queued: usize,
+    pub breaker: Breaker,
+    pub pacer: Pacer,
+    pub prune: PruneBreaker,
+    /// Answers in a row that hint at a wrong configuration.
+    pub suspects: u32,
+    /// Message classes whose quota is spent, and until when.
+    pub holds: HashMap<String, DateTime<Utc>>,
+}
+
+/// How a lane is made.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneOptions {
+    pub capacity: usize,
+    pub calls_in_flight: usize,
+    pub breaker: BreakerOptions,
+    pub prune_min_dead: u32,
+}
+
+impl Lane {
+    pub fn new(certificate_id: CertificateId, options: LaneOptions) -> Self {
+        Self {
+            certificate_id,
+            slots: Arc::new(Semaphore::new(options.calls_in_flight)),
+            wake: Notify::new(),
+            held: AtomicUsize::new(0),
+            capacity: options.capacity,
+            state: Mutex::new(LaneState {
+                queues: [VecDeque::new(), VecDeque::new()],
+                queued: 0,
+                breaker: Breaker::new(options.breaker),
+                pacer: Pacer::new(Instant::now()),
+                prune: PruneBreaker::new(options.prune_min_dead),
+                suspects: 0,
+                holds: HashMap::new(),
+            }),
+        }
+    }
+
+    /// The lane's state.
+    pub fn state(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for `count` deliveries, all or nothing.
+    pub fn reserve(&self, count: usize) -> bool {
+        self.held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                held.checked_add(count).filter(|sum| *sum <= self.capacity)
+            })
+            .is_ok()
+    }
+
+    /// Counts deliveries that came in although nothing was reserved: a claim asks for no more than there is room.
+    pub fn adopt(&self, count: usize) {
+        self.held.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Gives room back.
+    pub fn release(&self, count: usize) {
+        self.held.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// Deliveries reserved, queued or in flight.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// How many more deliveries fit: none while the breaker is open, one when it wants a probe.
+    pub fn room(&self, now: Instant) -> usize {
+        let free = self.capacity.saturating_sub(self.held());
+        match self.state().breaker.gate(now) {
+            Gate::Closed => free,
+            Gate::Probe => free.min(1),
+            Gate::Open(_) => 0,
+        }
+    }
+
+    /// Queues a parcel whose room was reserved.
+    pub fn push(&self, parcel: Parcel) {
+        self.state().push_back(parcel);
+        self.wake.notify_one();
+    }
+
+    /// Puts a parcel back at the head of its queue.
+    pub fn push_front(&self, parcel: Parcel) {
+        {
+            let mut state = self.state();
+            state.queued += parcel.deliveries.len();
+            let queue = parcel.notification.content.priority.rank();
+            state.queues[usize::from(queue != 0)].push_front(parcel);
+        }
+        self.wake.notify_one();
+    }
+}
+
+impl LaneState {
+    fn push_back(&mut self, parcel: Parcel) {
+        self.queued += parcel.deliveries.len();
+        let queue = parcel.notification.content.priority.rank();
+        self.queues[usize::from(queue != 0)].push_back(parcel);
+    }
+
+    /// Deliveries waiting for their turn.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// The next parcel of at most `batch` deliveries, high priority first.
+    pub fn pop(&mut self, batch: usize) -> Option<Parcel> {
+        for priority in Priority::ALL {
+            let queue = &mut self.queues[usize::from(priority.rank() != 0)];
+            let Some(head) = queue.front_mut() else { continue };
+            let parcel = if head.deliveries.len() > batch {
+                let deliveries = head.deliveries.drain(..batch).collect();
+                Parcel { notification: Arc::clone(&head.notification), deliveries, ..*head }
+            } else {
+                queue.pop_front()?
+            };
+            self.queued -= parcel.deliveries.len();
+            return Some(parcel);
+        }
+        None
+    }
+
+    /// Takes everything that waits for its turn.
+    pub fn drain(&mut self) -> Vec<Parcel> {
+        self.queued = 0;
+        self.queues.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    /// Until when a message class is held, if it is.
+    pub fn held_until(&self, class: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.holds.get(class).copied().filter(|until| *until > now)
+    }
+
+    /// What waits for a user, for the trace.
+    pub fn of_user(&self, app_id: crate::domain::id::AppId, user_id: &str) -> Vec<(DeliveryId, String)> {
+        self.queues
+            .iter()
+            .flatten()
+            .filter(|parcel| parcel.notification.app_id == app_id)
+            .flat_map(|parcel| &parcel.deliveries)
+            .filter(|held| held.user_id == user_id)
+            .map(|held| (held.delivery_id, held.device_id.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::id::{AppId, NotificationId};
+    use crate::domain::notification::{Content, Notification};
+
+    fn lane(capacity: usize) -> Lane {
+        let second = Duration::from_secs(1);
+        let breaker = BreakerOptions { failures: 1, min_open: second, max_open: second };
+        Lane::new(CertificateId(1), LaneOptions { capacity, calls_in_flight: 1, breaker, prune_min_dead: 20 })
+    }
+
+    fn parcel(number: u64, priority: &str, deliveries: u32) -> Parcel {
+        let content: Content =
+            serde_json::from_value(serde_json::json!({"title": "", "body": "", "priority": priority, "ttl_s": 60}))
+                .unwrap();
+        let notification_id = NotificationId::new(number, 0);
+        let held = |number| Held {
+            delivery_id: notification_id.delivery(number),
+            user_id: "alice".to_owned(),
+            device_id: number.to_string(),
+            token: String::new(),
+            badge: None,
+            attempts: 0,
+        };
+        Parcel {
+            notification: Arc::new(Notification { notification_id, app_id: AppId(1), content }),
+            expires_at: DateTime::UNIX_EPOCH,
+            judged_at: Instant::now(),
+            deliveries: (1..=deliveries).map(held).collect(),
+        }
+    }
+
+    #[test]
+    fn high_priority_goes_first_and_large_parcels_are_split() {
+        let lane = lane(100);
+        lane.push(parcel(1, "normal", 5));
+        lane.push(parcel(2, "high", 1));
+        let mut state = lane.state();
+        let mut next = || state.pop(2).map(|p| (p.notification.notification_id.unix_ms(), p.deliveries.len()));
+        let order: Vec<_> = std::iter::from_fn(&mut next).collect();
+        assert_eq!(order, [(2, 1), (1, 2), (1, 2), (1, 1)]);
+        assert_eq!(state.queued(), 0);
+    }
+
+    #[test]
+    fn room_is_all_or_nothing_and_bounded() {
+        let lane = lane(10);
+        assert!(lane.reserve(7));
+        assert!(!lane.reserve(4));
+        assert_eq!(lane.room(Instant::now()), 3);
+        lane.release(7);
+        assert!(lane.reserve(10));
+    }
+
+    #[test]
+    fn an_open_breaker_leaves_no_room_and_a_probe_room_for_one() {
+        let lane = lane(10);
+        let now = Instant::now();
+        lane.state().breaker.record(true, now);
+        assert_eq!(lane.room(now), 0);
+        assert_eq!(lane.room(now + Duration::from_secs(1)), 1);
+    }
+}

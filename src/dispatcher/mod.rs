@@ -1,0 +1,584 @@
+//! The workers behind the queue: lanes, vendor calls, the recorder, the sweeper, and this instance among others.
+//!
+//! Nothing is claimed on the hot path: intake inserts deliveries already owned by this instance and hands them over here.
+
+mod attempt;
+mod breaker;
+mod instance;
+pub mod lane;
+mod pacer;
+mod recorder;
+mod revocations;
+mod sweeper;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Dispatch;
+use crate::directory::{Directory, Entry};
+use crate::domain::certificate::CertificateState;
+use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
+use crate::store::audit::AuditEvent;
+use crate::store::{self, Database};
+use crate::vendor::outcome::Outcome;
+use breaker::{BreakerOptions, Gate};
+use instance::Instance;
+use lane::{Lane, LaneOptions, Parcel};
+use recorder::{Entry as Result_, RowChange};
+pub use revocations::Revocations;
+
+/// Results that may wait for the recorder before lanes stall.
+const RESULTS_IN_HAND: usize = 20_000;
+/// How long a lane without a fresh heartbeat waits before it looks again.
+const FENCE_POLL: Duration = Duration::from_millis(100);
+
+/// The dispatcher; cloning shares it.
+#[derive(Clone)]
+pub struct Dispatcher {
+    inner: Arc<Inner>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+struct Inner {
+    this: Weak<Inner>,
+    database: Database,
+    directory: Arc<Directory>,
+    clock: Clock,
+    options: Dispatch,
+    host: String,
+    instance: Instance,
+    revocations: Revocations,
+    lanes: RwLock<HashMap<CertificateId, Arc<Lane>>>,
+    /// Deliveries reserved, queued or in flight, in all lanes.
+    held: AtomicUsize,
+    is_idle: Notify,
+    results: mpsc::Sender<Result_>,
+    sweep_now: Notify,
+    draining: CancellationToken,
+    gives_up: AtomicBool,
+    tasks: TaskTracker,
+}
+
+/// How a lane stands, for operators.
+#[derive(Debug, Clone)]
+pub struct LaneStatus {
+    pub held: usize,
+    pub breaker_open: bool,
+    pub prune_breaker_open: bool,
+    /// The share of the rate limit in use: below 1 while the vendor complained.
+    pub rate_share: f64,
+    pub holds: Vec<(String, DateTime<Utc>)>,
+}
+
+impl Dispatcher {
+    /// Registers this process and starts its workers.
+    /// # Errors
+    /// Database errors.
+    pub async fn start(
+        database: Database,
+        directory: Arc<Directory>,
+        clock: Clock,
+        options: Dispatch,
+        host: String,
+    ) -> sqlx::Result<Self> {
+        let id = store::instances::register(&database.api, &host).await?;
+        let holds = store::holds::load(&database.api, clock.now()).await?;
+        let (results, received) = mpsc::channel(RESULTS_IN_HAND);
+        let tasks = TaskTracker::new();
+        let inner = Arc::new_cyclic(|this| Inner {
+            this: Weak::clone(this),
+            database,
+            directory,
+            clock,
+            options,
+            host,
+            instance: Instance::new(id),
+            revocations: Revocations::default(),
+            lanes: RwLock::default(),
+            held: AtomicUsize::new(0),
+            is_idle: Notify::new(),
+            results,
+            sweep_now: Notify::new(),
+            draining: CancellationToken::new(),
+            gives_up: AtomicBool::new(false),
+            tasks: tasks.clone(),
+        });
+        for hold in holds {
+            let lane = inner.lane(CertificateId(hold.certificate_id));
+            lane.state().holds.insert(hold.message_class, hold.held_until);
+        }
+        let stop = CancellationToken::new();
+        tasks.spawn(instance::run(Arc::clone(&inner), stop.clone()));
+        tasks.spawn(recorder::run(Arc::clone(&inner), received, stop.clone()));
+        tasks.spawn(sweeper::run(Arc::clone(&inner), inner.draining.clone()));
+        tasks.spawn(sweeper::expire(Arc::clone(&inner), inner.draining.clone()));
+        tasks.spawn(wake_lanes(Arc::clone(&inner), inner.draining.clone()));
+        Ok(Self { inner, stop, tasks })
+    }
+
+    /// This process among others.
+    pub fn instance_id(&self) -> InstanceId {
+        self.inner.instance.id()
+    }
+
+    /// Instances sharing this database.
+    pub fn instances_alive(&self) -> i64 {
+        self.inner.instance.alive()
+    }
+
+    /// Whether the heartbeat is fresh: the database answers and nobody gave this instance up.
+    pub fn is_fresh(&self) -> bool {
+        self.inner.instance.may_send()
+    }
+
+    /// Devices that lost their right to a push; add before acknowledging what took it away.
+    pub fn revocations(&self) -> &Revocations {
+        &self.inner.revocations
+    }
+
+    /// Takes room for `count` deliveries of a certificate. False: its lane is full, closed or stopping, or holds this
+    /// message class; they are to be inserted unowned.
+    pub fn reserve(&self, entry: &Entry, class: Option<&str>, count: usize) -> Room {
+        let inner = &self.inner;
+        if inner.is_draining() || !inner.instance.may_send() || entry.ready().is_none() {
+            return Room::None;
+        }
+        let lane = inner.lane(entry.certificate.certificate_id);
+        {
+            let state = lane.state();
+            if let Some(until) = class.and_then(|class| state.held_until(class, inner.clock.now())) {
+                return Room::HeldUntil(until);
+            }
+            if state.breaker.gate(Instant::now()) != Gate::Closed {
+                return Room::None;
+            }
+        }
+        if inner.free_memory() < count || !lane.reserve(count) {
+            return Room::None;
+        }
+        inner.held.fetch_add(count, Ordering::AcqRel);
+        Room::Reserved
+    }
+
+    /// Gives reserved room back.
+    pub fn release(&self, certificate_id: CertificateId, count: usize) {
+        self.inner.release(certificate_id, count);
+    }
+
+    /// Queues a parcel whose room was reserved and whose rows are committed.
+    pub fn submit(&self, certificate_id: CertificateId, parcel: Parcel) {
+        self.inner.lane(certificate_id).push(parcel);
+    }
+
+    /// Looks for due deliveries now.
+    pub fn sweep_soon(&self) {
+        self.inner.sweep_now.notify_one();
+    }
+
+    /// Ends what waits in this instance's lanes of one notification. Calls on the wire go on.
+    pub async fn cancel(&self, notification: NotificationId, reason: &'static str) -> usize {
+        let mut cancelled = 0;
+        for lane in self.inner.all_lanes() {
+            let (matching, others): (Vec<_>, Vec<_>) =
+                lane.state().drain().into_iter().partition(|p| p.notification.notification_id == notification);
+            for parcel in others {
+                lane.push(parcel);
+            }
+            for parcel in matching {
+                for held in parcel.deliveries {
+                    cancelled += 1;
+                    let told = attempt::told(self.inner.clock.now(), "cancelled", Some(reason), &held);
+                    attempt::end(&self.inner, &lane, &parcel.notification, held, told).await;
+                }
+            }
+        }
+        cancelled
+    }
+
+    /// What this instance's lanes hold for a user: delivery, device, certificate.
+    pub fn of_user(&self, app_id: AppId, user_id: &str) -> Vec<(DeliveryId, String, CertificateId)> {
+        let of_lane = |lane: &Arc<Lane>| {
+            let found = lane.state().of_user(app_id, user_id);
+            found.into_iter().map(|(id, device)| (id, device, lane.certificate_id)).collect::<Vec<_>>()
+        };
+        self.inner.all_lanes().iter().flat_map(of_lane).collect()
+    }
+
+    /// How a certificate's lane stands.
+    pub fn lane_status(&self, certificate_id: CertificateId) -> LaneStatus {
+        let lane = self.inner.lane(certificate_id);
+        let now = self.inner.clock.now();
+        let state = lane.state();
+        LaneStatus {
+            held: lane.held(),
+            breaker_open: state.breaker.is_open(),
+            prune_breaker_open: state.prune.is_open(),
+            rate_share: state.pacer.share(),
+            holds: state
+                .holds
+                .iter()
+                .filter(|(_, until)| **until > now)
+                .map(|(class, until)| (class.clone(), *until))
+                .collect(),
+        }
+    }
+
+    /// An operator resumed a certificate: forget holds, breakers and the past.
+    pub fn reset_lane(&self, certificate_id: CertificateId) {
+        let lane = self.inner.lane(certificate_id);
+        {
+            let mut state = lane.state();
+            state.holds.clear();
+            state.prune.reset();
+            state.suspects = 0;
+            state.breaker.record(false, Instant::now());
+        }
+        lane.wake.notify_one();
+        self.sweep_soon();
+    }
+
+    /// Resolves when this instance holds no delivery.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.inner.is_idle.notified();
+            if self.inner.held.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = idle => {}
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    }
+
+    /// One sweep and one expiry round, now: for tests.
+    /// # Errors
+    /// Database errors.
+    pub async fn sweep_once(&self) -> sqlx::Result<usize> {
+        sweeper::expire_all(&self.inner).await?;
+        sweeper::sweep(&self.inner).await
+    }
+
+    /// Gives the deliveries of every other instance to this one: only where no other process can use this database.
+    /// # Errors
+    /// Database errors.
+    pub async fn take_over_all(&self) -> sqlx::Result<()> {
+        let others = store::instances::silent(&self.inner.database.api, self.instance_id(), 0.0).await?;
+        for other in others {
+            instance::take_over(&self.inner, other).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes nothing more, finishes what is in flight until the deadline, and gives the rest back.
+    pub async fn stop(self, deadline: Duration) {
+        let inner = &self.inner;
+        inner.draining.cancel();
+        let finished = tokio::time::timeout(deadline, async {
+            loop {
+                for lane in inner.all_lanes() {
+                    lane.wake.notify_one();
+                    give_back(inner, &lane, None).await;
+                }
+                if tokio::time::timeout(Duration::from_millis(100), self.idle()).await.is_ok() {
+                    return;
+                }
+            }
+        })
+        .await;
+        if finished.is_err() {
+            let held = inner.held.load(Ordering::Acquire);
+            tracing::warn!(deliveries = held, "stop deadline reached: what is in flight will be sent again");
+        }
+        inner.gives_up.store(true, Ordering::Release);
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+            tracing::warn!("some workers did not stop in time");
+        }
+        let id = inner.instance.id();
+        let given_back = async {
+            store::deliveries::release_owner(&inner.database.api, id).await?;
+            store::instances::remove(&inner.database.api, id).await
+        };
+        if let Err(error) = given_back.await {
+            tracing::warn!(%error, "cannot give deliveries back; others take them over in a few seconds");
+        }
+    }
+}
+
+/// What [`Dispatcher::reserve`] answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Reserved,
+    /// Insert unowned, due now.
+    None,
+    /// Insert unowned, due then: the daily quota of this class is spent.
+    HeldUntil(DateTime<Utc>),
+}
+
+impl Inner {
+    /// The lane of a certificate; made, with its pump, when first asked for.
+    fn lane(&self, certificate_id: CertificateId) -> Arc<Lane> {
+        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&certificate_id) {
+            return Arc::clone(lane);
+        }
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(certificate_id).or_insert_with(|| {
+            let lane = Arc::new(Lane::new(certificate_id, self.lane_options()));
+            if let Some(inner) = self.this.upgrade() {
+                self.tasks.spawn(pump(inner, Arc::clone(&lane)));
+            }
+            lane
+        });
+        Arc::clone(lane)
+    }
+
+    fn lane_options(&self) -> LaneOptions {
+        LaneOptions {
+            capacity: self.options.lane_capacity,
+            calls_in_flight: self.options.calls_in_flight,
+            breaker: BreakerOptions {
+                failures: self.options.breaker_failures,
+                min_open: Duration::from_millis(self.options.breaker_min_open_ms),
+                max_open: Duration::from_millis(self.options.breaker_max_open_ms),
+            },
+            prune_min_dead: self.options.prune_breaker_min_dead,
+        }
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    fn gives_up_recording(&self) -> bool {
+        self.gives_up.load(Ordering::Acquire)
+    }
+
+    fn free_memory(&self) -> usize {
+        self.options.memory_capacity.saturating_sub(self.held.load(Ordering::Acquire))
+    }
+
+    /// Counts deliveries that a claim brought in; the claim asked for no more than there was room.
+    fn adopt(&self, certificate_id: CertificateId, count: usize) {
+        self.lane(certificate_id).adopt(count);
+        self.held.fetch_add(count, Ordering::AcqRel);
+    }
+
+    fn release(&self, certificate_id: CertificateId, count: usize) {
+        self.lane(certificate_id).release(count);
+        if self.held.fetch_sub(count, Ordering::AcqRel) == count {
+            self.is_idle.notify_waiters();
+        }
+    }
+
+    async fn record(&self, entry: Result_) {
+        if self.results.send(entry).await.is_err() {
+            tracing::error!("the recorder is gone; the delivery stays owned and will be taken over");
+        }
+    }
+
+    /// The vendor refused a certificate: it is paused on every instance, its deliveries wait, an operator is told.
+    async fn refuse_certificate(&self, entry: &Entry, outcomes: &[Outcome]) {
+        let certificate = &entry.certificate;
+        let is_known = self.directory.snapshot().certificates.get(&certificate.certificate_id).is_none_or(|current| {
+            current.certificate.revision != certificate.revision
+                || current.certificate.state != CertificateState::Active
+        });
+        if is_known {
+            return;
+        }
+        let code = outcomes.iter().find_map(|outcome| outcome.vendor_code.as_deref()).unwrap_or("no code");
+        let reason = format!("{} answered {code}", certificate.vendor);
+        match self.store_refusal(certificate, &reason).await {
+            Ok(true) => {
+                tracing::error!(
+                    certificate.id = certificate.certificate_id.0, vendor = %certificate.vendor, vendor.code = code,
+                    "the vendor refuses this certificate: paused, its deliveries wait"
+                );
+                crate::telemetry::metrics::certificate_refused(certificate.vendor);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "cannot pause a refused certificate"),
+        }
+    }
+
+    async fn store_refusal(
+        &self,
+        certificate: &crate::domain::certificate::Certificate,
+        reason: &str,
+    ) -> sqlx::Result<bool> {
+        let now = self.clock.now();
+        let mut transaction = self.database.api.begin().await?;
+        let (id, revision) = (certificate.certificate_id, certificate.revision);
+        let is_refused = store::certificates::refuse(&mut *transaction, id, revision, reason, now).await?;
+        if is_refused {
+            let event = AuditEvent {
+                audit_id: uuid::Uuid::now_v7(),
+                at: now,
+                key_id: None,
+                actor: "server".to_owned(),
+                action: "certificate.refuse".to_owned(),
+                app_id: Some(certificate.app_id.0),
+                object: format!("certificate {id}"),
+                detail: serde_json::json!({"reason": reason}),
+            };
+            store::audit::insert(&mut *transaction, &event).await?;
+            store::certificates::announce(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        self.directory.refresh().await?;
+        Ok(is_refused)
+    }
+
+    async fn hold_class(&self, lane: &Lane, class: &str, until: DateTime<Utc>, vendor_code: Option<&str>) {
+        let is_new = lane.state().holds.insert(class.to_owned(), until) != Some(until);
+        if !is_new {
+            return;
+        }
+        tracing::error!(
+            certificate.id = lane.certificate_id.0, class, %until,
+            "the daily quota of this message class is spent: held until the vendor resets it"
+        );
+        let id = lane.certificate_id;
+        if let Err(error) = store::holds::upsert(&self.database.api, id, class, until, vendor_code).await {
+            tracing::warn!(%error, "cannot store a hold; it is forgotten on restart");
+        }
+    }
+
+    /// The calls a second this instance may make for a certificate.
+    fn calls_per_second(&self, entry: &Entry, lowest_tier: u32) -> f64 {
+        let limit = entry.certificate.rate_limit.map_or(f64::from(lowest_tier), f64::from);
+        #[expect(clippy::cast_precision_loss, reason = "a handful of instances")]
+        let alive = self.instance.alive() as f64;
+        limit / alive
+    }
+}
+
+/// Wakes every lane when apps, certificates or keys changed: a paused one may be open again.
+async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = inner.directory.changed() => {}
+        }
+        for lane in inner.all_lanes() {
+            lane.wake.notify_one();
+        }
+        inner.sweep_now.notify_one();
+    }
+}
+
+/// What a pump may do next.
+enum Turn {
+    Send(Arc<Entry>, Parcel),
+    Wait(Duration),
+    /// The lane is closed: nothing may stay in it.
+    GiveBack(&'static str, Option<Instant>),
+    Idle,
+}
+
+/// Takes parcels from a lane for as long as the server runs: one call for each, as many at a time as the lane allows.
+async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
+    loop {
+        if inner.is_draining() {
+            return;
+        }
+        let permit = tokio::select! {
+            permit = Arc::clone(&lane.slots).acquire_owned() => permit,
+            () = inner.draining.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return };
+        match turn(&inner, &lane) {
+            Turn::Send(entry, parcel) => {
+                let (inner, lane) = (Arc::clone(&inner), Arc::clone(&lane));
+                inner.tasks.clone().spawn(async move {
+                    attempt::attempt(&inner, &lane, &entry, parcel).await;
+                    std::mem::drop(permit);
+                });
+            }
+            Turn::Wait(wait) => {
+                std::mem::drop(permit);
+                tokio::time::sleep(wait).await;
+            }
+            Turn::GiveBack(reason, until) => {
+                std::mem::drop(permit);
+                give_back(&inner, &lane, Some((reason, until))).await;
+            }
+            Turn::Idle => {
+                std::mem::drop(permit);
+                tokio::select! {
+                    () = lane.wake.notified() => {}
+                    () = inner.draining.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+fn turn(inner: &Inner, lane: &Lane) -> Turn {
+    let now = Instant::now();
+    let snapshot = inner.directory.snapshot();
+    let Some(entry) = snapshot.certificates.get(&lane.certificate_id) else {
+        let is_empty = lane.state().queued() == 0;
+        return if is_empty { Turn::Idle } else { Turn::GiveBack("certificate_deleted", None) };
+    };
+    let mut state = lane.state();
+    if state.queued() == 0 {
+        return Turn::Idle;
+    }
+    let Some(vendor) = entry.ready() else { return Turn::GiveBack("certificate_paused", None) };
+    if !inner.instance.may_send() {
+        return Turn::Wait(FENCE_POLL);
+    }
+    let gate = state.breaker.gate(now);
+    if let Gate::Open(until) = gate {
+        return Turn::GiveBack("breaker_open", Some(until));
+    }
+    let limits = vendor.limits();
+    if let Err(wait) = state.pacer.take(inner.calls_per_second(entry, limits.calls_per_second), now) {
+        return Turn::Wait(wait);
+    }
+    if gate == Gate::Probe {
+        state.breaker.begin_probe();
+    }
+    match state.pop(limits.batch) {
+        Some(parcel) => Turn::Send(Arc::clone(entry), parcel),
+        None => Turn::Idle,
+    }
+}
+
+/// Gives what waits in a lane back to the database. Without `why` (a stop) the trace has nothing to tell.
+async fn give_back(inner: &Arc<Inner>, lane: &Arc<Lane>, why: Option<(&'static str, Option<Instant>)>) {
+    let parcels = lane.state().drain();
+    for parcel in parcels {
+        match why {
+            Some((reason, until)) => {
+                let wait = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+                let due_at = inner.clock.now() + chrono::TimeDelta::from_std(wait).unwrap_or_default();
+                attempt::postpone(inner, lane, parcel, due_at, reason).await;
+            }
+            None => {
+                for held in parcel.deliveries {
+                    let certificate_id = lane.certificate_id;
+                    let change = RowChange::Move { due_at: inner.clock.now(), attempts: held.attempts, certificate_id };
+                    let app_id = parcel.notification.app_id;
+                    inner.record(Result_ { app_id, certificate_id, held, change, told: None, verdict: None }).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The recorder: collects what became of deliveries and writes it in batches, one statement each. Results in hand are kept
+//! until the database takes them; the channel before it is bounded, so lanes stall instead of memory growing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use super::lane::Held;
+use crate::domain::id::{AppId, CertificateId};
+use crate::store::deliveries::Record;
+use crate::store::devices::TokenVerdict;
+use crate::{store, telemetry};
+
+/// The most deliveries of one statement.
+const MAX_BATCH: usize = 1_000;
+/// How long the first result waits for company.
+const COLLECT_FOR: Duration = Duration::from_millis(5);
+/// Between two tries while the database is away.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// What becomes of a delivery's row.
+#[derive(Debug, Clone)]
+pub enum RowChange {
+    /// It ended.
+    End,
+    /// It waits unowned until `due_at`, with this many attempts made.
+    Move { due_at: DateTime<Utc>, attempts: u16, certificate_id: CertificateId },
+    /// It stays owned: another attempt follows in less than a second.
+    Keep,
+}
+
+/// What the trace will say.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub at: DateTime<Utc>,
+    /// `attempt`, `postponed`, `cancelled`, `expired`.
+    pub kind: &'static str,
+    pub reason: Option<String>,
+    pub vendor_code: Option<String>,
+    pub vendor_message_id: Option<String>,
+    pub latency_ms: Option<i32>,
+    pub attempt: Option<i16>,
+    pub detail: Option<String>,
+}
+
+/// One result.
+#[derive(Debug)]
+pub struct Entry {
+    pub app_id: AppId,
+    pub certificate_id: CertificateId,
+    pub held: Held,
+    pub change: RowChange,
+    /// `None`: the row changes and the trace has nothing to tell (a stop gives deliveries back).
+    pub told: Option<Told>,
+    pub verdict: Option<TokenVerdict>,
+}
+
+/// Runs until stopped, and then until everything in hand is written.
+pub(super) async fn run(inner: std::sync::Arc<Inner>, mut results: mpsc::Receiver<Entry>, stop: CancellationToken) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            received = results.recv_many(&mut batch, MAX_BATCH) => if received == 0 { return },
+            () = stop.cancelled() => return,
+        }
+        if batch.len() < MAX_BATCH {
+            tokio::time::sleep(COLLECT_FOR).await;
+            while batch.len() < MAX_BATCH {
+                match results.try_recv() {
+                    Ok(entry) => batch.push(entry),
+                    Err(_) => break,
+                }
+            }
+        }
+        write(&inner, &mut batch).await;
+    }
+}
+
+async fn write(inner: &Inner, batch: &mut Vec<Entry>) {
+    let verdicts: Vec<TokenVerdict> = batch.iter_mut().filter_map(|entry| entry.verdict.take()).collect();
+    let record = columns(batch);
+    let mut verdicts_are_written = verdicts.is_empty();
+    let mut failures = 0_u32;
+    loop {
+        let result = async {
+            if !verdicts_are_written {
+                store::devices::mark_tokens(&inner.database.pipeline, &verdicts).await?;
+                verdicts_are_written = true;
+            }
+            store::deliveries::record(&inner.database.pipeline, inner.instance.id(), &record).await
+        };
+        match result.await {
+            Ok(()) => break,
+            Err(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::error!(%error, results = batch.len(), "cannot record results; keeping them and trying again");
+                }
+                telemetry::metrics::recorder_failed();
+                if inner.gives_up_recording() {
+                    // A stop with the database away: the rows stay owned by this instance and are taken over.
+                    break;
+                }
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+        }
+    }
+    telemetry::metrics::recorded(batch.len());
+    for entry in batch.drain(..) {
+        if !matches!(entry.change, RowChange::Keep) {
+            inner.release(entry.certificate_id, 1);
+        }
+    }
+}
+
+fn columns(batch: &[Entry]) -> Record {
+    let mut record = Record::default();
+    for entry in batch {
+        let id = entry.held.delivery_id.0;
+        match entry.change {
+            RowChange::End => record.ended.push(id),
+            RowChange::Move { due_at, attempts, certificate_id } => {
+                record.moved.push(id);
+                record.moved_due_at.push(due_at);
+                record.moved_attempts.push(i16::try_from(attempts).unwrap_or(i16::MAX));
+                record.moved_certificate_ids.push(certificate_id.0);
+                record.moved_tokens.push(entry.held.token.clone());
+            }
+            RowChange::Keep => {}
+        }
+        let Some(told) = &entry.told else { continue };
+        let events = &mut record.events;
+        events.at.push(told.at);
+        events.delivery_ids.push(id);
+        events.app_ids.push(entry.app_id.0);
+        events.user_ids.push(entry.held.user_id.clone());
+        events.device_ids.push(entry.held.device_id.clone());
+        events.certificate_ids.push(entry.certificate_id.0);
+        events.kinds.push(told.kind);
+        events.reasons.push(told.reason.clone());
+        events.vendor_codes.push(told.vendor_code.clone());
+        events.vendor_message_ids.push(told.vendor_message_id.clone());
+        events.latencies_ms.push(told.latency_ms);
+        events.attempts.push(told.attempt);
+        events.details.push(told.detail.clone());
+        events.finals.push(matches!(entry.change, RowChange::End));
+        events.changes_row.push(!matches!(entry.change, RowChange::Keep));
+    }
+    record
+}

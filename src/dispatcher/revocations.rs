@@ -1,0 +1,82 @@
+//! Devices whose right to a push was taken away a moment ago: in memory, so that no vendor call starts for them once the
+//! session event that did it has been acknowledged.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::domain::id::AppId;
+
+/// A delivery judged longer ago than this is judged again before it is sent, whatever happened meanwhile.
+pub const FRESH_FOR: Duration = Duration::from_secs(1);
+/// Revocations are kept until every delivery judged before them is no longer fresh, with a wide margin.
+const KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// Recent revocations. Two generations: the older one is dropped whole, so nothing is ever searched for old entries.
+#[derive(Debug)]
+pub struct Revocations(Mutex<Generations>);
+
+#[derive(Debug)]
+struct Generations {
+    current: HashMap<u64, Instant>,
+    previous: HashMap<u64, Instant>,
+    rotated_at: Instant,
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        let rotated_at = Instant::now();
+        Self(Mutex::new(Generations { current: HashMap::new(), previous: HashMap::new(), rotated_at }))
+    }
+}
+
+impl Revocations {
+    /// Notes that a committed event took this device's right away. To be called before the event is acknowledged.
+    pub fn add(&self, app_id: AppId, user_id: &str, device_id: &str) {
+        let now = Instant::now();
+        let mut generations = self.lock();
+        if now.duration_since(generations.rotated_at) > KEPT_FOR {
+            generations.previous = std::mem::take(&mut generations.current);
+            generations.rotated_at = now;
+        }
+        generations.current.insert(key(app_id, user_id, device_id), now);
+    }
+
+    /// Whether the device's right was taken away since the delivery was judged. Two devices may share a key: then one is
+    /// judged again for nothing.
+    pub fn since(&self, judged_at: Instant, app_id: AppId, user_id: &str, device_id: &str) -> bool {
+        let generations = self.lock();
+        if generations.current.is_empty() && generations.previous.is_empty() {
+            return false;
+        }
+        let key = key(app_id, user_id, device_id);
+        let happened = |generation: &HashMap<u64, Instant>| generation.get(&key).is_some_and(|at| *at >= judged_at);
+        happened(&generations.current) || happened(&generations.previous)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn key(app_id: AppId, user_id: &str, device_id: &str) -> u64 {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((app_id.0, user_id, device_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_judged_before_is_judged_again() {
+        let revocations = Revocations::default();
+        let before = Instant::now();
+        assert!(!revocations.since(before, AppId(1), "alice", "phone"));
+        revocations.add(AppId(1), "alice", "phone");
+        assert!(revocations.since(before, AppId(1), "alice", "phone"));
+        assert!(!revocations.since(Instant::now(), AppId(1), "alice", "phone"));
+        assert!(!revocations.since(before, AppId(1), "alice", "tablet"));
+        assert!(!revocations.since(before, AppId(2), "alice", "phone"));
+    }
+}

@@ -1,0 +1,235 @@
+//! The sweeper: brings deliveries that wait in the database into lanes that are open and have room, and ends those whose
+//! time is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Inner;
+use super::lane::{Held, Parcel};
+use super::recorder::{Entry, RowChange, Told};
+use crate::domain::id::{CertificateId, NotificationId};
+use crate::domain::notification::{Content, Notification, Priority, SharedNotification};
+use crate::store;
+use crate::store::deliveries::Claimed;
+
+/// The most that one round claims for one lane, and for all.
+const LANE_BATCH: usize = 1_000;
+const ROUND_BATCH: usize = 5_000;
+/// The most that one statement expires.
+const EXPIRE_BATCH: i64 = 1_000;
+
+/// Sweeps at each interval, or at once when told, until stopped.
+pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
+    let interval = Duration::from_millis(inner.options.sweep_interval_ms);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+            () = inner.sweep_now.notified() => {}
+        }
+        if let Err(error) = sweep(&inner).await {
+            tracing::warn!(%error, "sweep failed; will try again");
+        }
+    }
+}
+
+/// Ends what waited past its time to live, until stopped.
+pub(super) async fn expire(inner: Arc<Inner>, stop: CancellationToken) {
+    let interval = Duration::from_millis(inner.options.expiry_interval_ms);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        if let Err(error) = expire_all(&inner).await {
+            tracing::warn!(%error, "cannot end expired deliveries; will try again");
+        }
+    }
+}
+
+/// Ends everything that is past its time to live now.
+pub(super) async fn expire_all(inner: &Inner) -> sqlx::Result<u64> {
+    let mut total = 0;
+    loop {
+        let ended = store::deliveries::expire(&inner.database.pipeline, inner.clock.now(), EXPIRE_BATCH).await?;
+        total += ended;
+        crate::telemetry::metrics::expired_waiting(ended);
+        if ended < EXPIRE_BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}
+
+/// One round over all lanes. Answers how many deliveries it brought in.
+pub(super) async fn sweep(inner: &Inner) -> sqlx::Result<usize> {
+    let mut total = 0;
+    for priority in Priority::ALL {
+        loop {
+            let lanes = lanes_with_room(inner);
+            if lanes.is_empty() {
+                return Ok(total);
+            }
+            let (ids, rooms): (Vec<i64>, Vec<i64>) = lanes.into_iter().unzip();
+            let judged_at = Instant::now();
+            let database = &inner.database.pipeline;
+            let now = inner.clock.now();
+            let mut transaction = database.begin().await?;
+            let claimed =
+                store::deliveries::claim(&mut *transaction, inner.instance.id(), priority, &ids, &rooms, now).await?;
+            let claimed = match transaction.commit().await {
+                Ok(()) => claimed,
+                Err(error) => {
+                    tracing::warn!(%error, "no answer to the commit of a claim; asking what became of it");
+                    still_owned(inner, claimed).await
+                }
+            };
+            let count = claimed.len();
+            total += count;
+            take_in(inner, claimed, judged_at).await;
+            // Fewer than a lane had room for: nothing more is due at this priority.
+            let is_full = rooms.iter().any(|room| usize::try_from(*room).is_ok_and(|room| count >= room));
+            if count == 0 || !is_full || inner.is_draining() {
+                break;
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// Of deliveries whose claim may or may not be committed: those that are owned by this instance. Asks until the database
+/// answers; a stop releases what it owns anyway.
+async fn still_owned(inner: &Inner, claimed: Vec<Claimed>) -> Vec<Claimed> {
+    let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.delivery_id.0).collect();
+    let Some(owned) =
+        until_answered(inner, || store::deliveries::owned(&inner.database.api, inner.instance.id(), &ids)).await
+    else {
+        return Vec::new();
+    };
+    claimed.into_iter().filter(|claimed| owned.contains(&claimed.delivery_id.0)).collect()
+}
+
+/// Asks the database until it answers; `None` when the server stops first.
+async fn until_answered<T, F>(inner: &Inner, ask: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = sqlx::Result<T>>,
+{
+    loop {
+        match ask().await {
+            Ok(answer) => return Some(answer),
+            Err(error) => tracing::warn!(%error, "the database does not answer; asking again"),
+        }
+        tokio::select! {
+            () = inner.draining.cancelled() => return None,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+}
+
+/// Open lanes with room, and how much; a different one first each time.
+fn lanes_with_room(inner: &Inner) -> Vec<(i64, i64)> {
+    if inner.is_draining() || !inner.instance.may_send() {
+        return Vec::new();
+    }
+    let now = Instant::now();
+    let snapshot = inner.directory.snapshot();
+    let mut left = ROUND_BATCH.min(inner.free_memory());
+    let mut lanes = Vec::new();
+    for entry in snapshot.certificates.values() {
+        if left == 0 {
+            break;
+        }
+        if entry.ready().is_none() {
+            continue;
+        }
+        let room = inner.lane(entry.certificate.certificate_id).room(now).min(LANE_BATCH).min(left);
+        if room > 0 {
+            left -= room;
+            lanes.push((entry.certificate.certificate_id.0, i64::try_from(room).unwrap_or(0)));
+        }
+    }
+    lanes
+}
+
+/// Puts claimed deliveries into their lanes, as parcels by notification. They are judged again before they are sent.
+async fn take_in(inner: &Inner, claimed: Vec<Claimed>, judged_at: Instant) {
+    if claimed.is_empty() {
+        return;
+    }
+    let mut ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.delivery_id.notification().0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let Some(contents) = until_answered(inner, || load_contents(inner, &ids)).await else { return };
+    let mut parcels: HashMap<(CertificateId, NotificationId, Option<i32>), Parcel> = HashMap::new();
+    for row in claimed {
+        inner.adopt(row.certificate_id, 1);
+        let notification_id = row.delivery_id.notification();
+        let held = Held {
+            delivery_id: row.delivery_id,
+            user_id: row.user_id,
+            device_id: row.device_id,
+            token: row.token,
+            badge: row.badge,
+            attempts: row.attempts,
+        };
+        let Some(notification) = contents.get(&notification_id) else {
+            end_without_content(inner, &row.app_id, row.certificate_id, held).await;
+            continue;
+        };
+        parcels
+            .entry((row.certificate_id, notification_id, row.badge))
+            .or_insert_with(|| Parcel {
+                notification: Arc::clone(notification),
+                expires_at: row.expires_at,
+                judged_at: judged_at.checked_sub(Duration::from_hours(1)).unwrap_or(judged_at),
+                deliveries: Vec::new(),
+            })
+            .deliveries
+            .push(held);
+    }
+    let mut parcels: Vec<_> = parcels.into_iter().collect();
+    parcels.sort_by_key(|((_, notification_id, _), _)| *notification_id);
+    for ((certificate_id, _, _), parcel) in parcels {
+        inner.lane(certificate_id).push(parcel);
+    }
+}
+
+async fn load_contents(inner: &Inner, ids: &[Uuid]) -> sqlx::Result<HashMap<NotificationId, SharedNotification>> {
+    let rows = store::notifications::contents(&inner.database.pipeline, ids).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(notification_id, app_id, bytes)| match serde_json::from_slice::<Content>(&bytes) {
+            Ok(content) => Some((notification_id, Arc::new(Notification { notification_id, app_id, content }))),
+            Err(error) => {
+                tracing::error!(notification.id = %notification_id, %error, "stored content is not readable");
+                None
+            }
+        })
+        .collect())
+}
+
+/// Must not happen: a waiting delivery whose content is gone ends, explained, instead of going round for ever.
+async fn end_without_content(
+    inner: &Inner,
+    app_id: &crate::domain::id::AppId,
+    certificate_id: CertificateId,
+    held: Held,
+) {
+    tracing::error!(delivery.id = %held.delivery_id, "the content of a waiting delivery is missing");
+    let told = Told {
+        at: inner.clock.now(),
+        kind: "cancelled",
+        reason: Some("content_missing".to_owned()),
+        vendor_code: None,
+        vendor_message_id: None,
+        latency_ms: None,
+        attempt: i16::try_from(held.attempts).ok(),
+        detail: None,
+    };
+    let entry =
+        Entry { app_id: *app_id, certificate_id, held, change: RowChange::End, told: Some(told), verdict: None };
+    inner.record(entry).await;
+}
