@@ -51,7 +51,7 @@ fn run(command: &str, request: &Request, desk: &Desk) -> Result<Value, Refused> 
             Ok(json!({ "calls": shared.ledger.last_calls(last.map_err(|_| bad("last is not a number"))?) }))
         }
         (Method::POST, "tokens") => {
-            let marks: Tokens = parse(request)?;
+            let marks: Marks = parse(request)?;
             for token in &marks.tokens {
                 if let Some(state) = marks.state {
                     shared.inboxes.mark(token, state);
@@ -129,7 +129,7 @@ fn faults(desk: &Desk) -> Value {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tokens {
+struct Marks {
     tokens: Vec<String>,
     state: Option<TokenState>,
     region: Option<String>,

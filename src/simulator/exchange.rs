@@ -87,7 +87,7 @@ impl Desk {
         let accepted = worked.as_ref().map_or(0, |answer| answer.accepted);
         let spoil = |status, code: Option<&Cow<'static, str>>| {
             let endpoint = self.vendor.endpoint(&request.path);
-            self.shared.ledger.spoiled(request, endpoint, Spoiled { status, code, accepted });
+            self.shared.ledger.spoiled(request, endpoint, &Spoiled { status, code, accepted });
         };
         match fault.misbehaviour() {
             Misbehaviour::Status { status, body, retry_after } => {
@@ -113,7 +113,7 @@ impl Desk {
             }
             Misbehaviour::Truncated => {
                 spoil(Some(200), None);
-                cut_short(worked.unwrap_or_else(|| self.vendor.refuse(request, "1", None)))
+                cut_short(&worked.unwrap_or_else(|| self.vendor.refuse(request, "1", None)))
             }
             Misbehaviour::Reset => {
                 spoil(None, None);
@@ -153,7 +153,7 @@ fn put_retry_after(response: &mut Response<Body>, value: Option<&str>) {
 }
 
 /// The head and half the body of an answer; hyper then ends the connection because the rest never comes.
-fn cut_short(answer: Answer) -> Response<Body> {
+fn cut_short(answer: &Answer) -> Response<Body> {
     let length = answer.body.len();
     let half = Bytes::copy_from_slice(answer.body.get(..length / 2).unwrap_or_default());
     let parts = stream::unfold(Some(half), |half| async move {

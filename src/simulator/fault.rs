@@ -194,6 +194,7 @@ impl FaultScript {
 
 #[cfg(test)]
 mod tests {
+    use super::Misbehaviour::{Empty, Reset, Truncated};
     use super::*;
 
     fn next(script: &FaultScript, tokens: &[&str]) -> Option<Misbehaviour> {
@@ -211,7 +212,6 @@ mod tests {
         script.add(Fault::times(Misbehaviour::Reset, 0));
         assert_eq!(script.counts(), (3, 1));
         let seen: Vec<_> = (0..5).filter_map(|_| next(&script, &[])).collect();
-        use Misbehaviour::{Empty, Reset, Truncated};
         assert_eq!(seen, [Reset, Reset, Truncated, Empty, Empty]);
         script.clear();
         assert_eq!((next(&script, &[]), script.counts()), (None, (0, 0)));

@@ -313,6 +313,7 @@ fn push(list: &mut VecDeque<Received>, received: Received) {
 
 #[cfg(test)]
 mod tests {
+    use super::TokenState::{Alive, Dead, Off};
     use super::*;
 
     fn message(id: &str, notify_id: &str) -> Message {
@@ -363,7 +364,6 @@ mod tests {
         inboxes.mark("off", TokenState::Off);
         inboxes.set_region("abroad", "in");
         let tokens = ["new", "dead", "off", "abroad"];
-        use TokenState::{Alive, Dead, Off};
         assert_eq!(inboxes.states(&tokens, "cn"), [Alive, Dead, Off, Dead]);
         assert_eq!(inboxes.states(&tokens, "in"), [Alive, Dead, Off, Alive]);
         inboxes.mark("dead", TokenState::Alive);

@@ -118,7 +118,7 @@ impl Ledger {
     }
 
     /// Records a request that a scripted fault answered; `accepted` when the vendor first did what was asked.
-    pub(super) fn spoiled(&self, request: &Request, endpoint: &'static str, how: Spoiled<'_>) {
+    pub(super) fn spoiled(&self, request: &Request, endpoint: &'static str, how: &Spoiled<'_>) {
         let call = self.keep(request, how.status, how.code, &[]);
         self.record(call, endpoint, |counts| {
             counts.faults += 1;

@@ -16,6 +16,10 @@ mod inbox;
 mod ledger;
 mod line;
 mod server;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod xiaomi;
 

@@ -166,7 +166,11 @@ pub(super) fn check_template(form: &Form, template: Option<&XiaomiTemplate>) -> 
 mod tests {
     use super::*;
 
-    fn form(pairs: &[(&str, &str)]) -> Form {
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    /// Receipt types and number of warnings, or the code.
+    type Read = Result<Option<(u32, usize)>, u32>;
+
+    fn form(pairs: Pairs<'_>) -> Form {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         Form::parse(body.extend_pairs(pairs).finish().as_bytes()).unwrap()
     }
@@ -189,14 +193,14 @@ mod tests {
 
     #[test]
     fn the_callback_is_checked_in_order_and_a_wrong_sum_gives_no_receipts() {
-        let read = |pairs: &[(&str, &str)]| {
+        let read = |pairs: Pairs<'_>| {
             let mut warnings = Vec::new();
             let callback = callback(&form(pairs), &mut warnings);
             callback.map(|found| found.map(|found| (found.types, warnings.len()))).map_err(|refusal| refusal.code)
         };
         let (long_url, long_param) = (format!("http://a/{}", "x".repeat(120)), "p".repeat(65));
         let url = ("extra.callback", "http://127.0.0.1:1/r");
-        let cases: [(&[(&str, &str)], Result<Option<(u32, usize)>, u32>); 10] = [
+        let cases: [(Pairs<'_>, Read); 10] = [
             (&[], Ok(None)),
             (&[("extra.callback", "")], Ok(None)),
             (&[url], Ok(Some((3, 0)))),

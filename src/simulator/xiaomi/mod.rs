@@ -13,6 +13,8 @@ mod receipts;
 mod revoke;
 mod send;
 mod symbols;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod world;
 
@@ -187,6 +189,11 @@ impl XiaomiSimulator {
     /// Returns when no receipt waits to be posted.
     pub async fn receipts_settled(&self) {
         self.xiaomi.receipts.settled().await;
+    }
+
+    /// Posts the receipts that wait for their delay now, and returns when that is done.
+    pub async fn flush_receipts(&self) {
+        self.xiaomi.receipts.hurry().await;
     }
 
     /// The user of this device taps a notification: posts receipt 2 if its sender asked for it. False when the inbox does

@@ -47,6 +47,8 @@ pub(super) struct Receipts {
     client: OnceLock<Option<reqwest::Client>>,
     waiting: Mutex<HashMap<String, Vec<Receipt>>>,
     flushes: watch::Sender<usize>,
+    /// Moves when what waits is to be posted without waiting longer.
+    hurry: watch::Sender<u64>,
     stop: CancellationToken,
     sent: AtomicU64,
     failed: AtomicU64,
@@ -60,6 +62,7 @@ impl Receipts {
             client: OnceLock::new(),
             waiting: Mutex::default(),
             flushes: watch::Sender::new(0),
+            hurry: watch::Sender::new(0),
             stop: CancellationToken::new(),
             sent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -84,12 +87,18 @@ impl Receipts {
         }
         waiting.insert(url.clone(), receipts);
         self.flushes.send_modify(|running| *running += 1);
-        let receipts = Arc::clone(self);
+        let (receipts, hurry) = (Arc::clone(self), self.hurry.subscribe());
         tokio::spawn(async move {
             let stop = receipts.stop.clone();
-            stop.run_until_cancelled(receipts.flush(url)).await;
+            stop.run_until_cancelled(receipts.flush(url, hurry)).await;
             receipts.flushes.send_modify(|running| *running -= 1);
         });
+    }
+
+    /// Posts what waits now, and returns when that is done.
+    pub(super) async fn hurry(&self) {
+        self.hurry.send_modify(|times| *times += 1);
+        self.settled().await;
     }
 
     /// Returns when nothing waits to be posted.
@@ -108,9 +117,10 @@ impl Receipts {
         (read(&self.sent), read(&self.failed), read(&self.withheld))
     }
 
-    async fn flush(&self, url: String) {
+    async fn flush(&self, url: String, mut hurry: watch::Receiver<u64>) {
         if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
+            // Either way the time has come.
+            drop(tokio::time::timeout(self.delay, hurry.changed()).await);
         }
         let due = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&url).unwrap_or_default();
         for post in posts(due) {
@@ -208,7 +218,7 @@ mod tests {
             .collect();
         let a = |kind| ("a".to_owned(), kind);
         assert_eq!(kinds, [vec![a(1), ("b".to_owned(), 1)], vec![a(16)], vec![a(2)]]);
-        let many = (0..MAX_PER_POST + 1).map(|n| receipt(&n.to_string(), 1)).collect();
+        let many = (0..=MAX_PER_POST).map(|n| receipt(&n.to_string(), 1)).collect();
         assert_eq!(posts(many).iter().map(Vec::len).collect::<Vec<_>>(), [MAX_PER_POST, 1]);
     }
 }

@@ -49,12 +49,12 @@ pub(super) fn send(xiaomi: &Xiaomi, request: &Request) -> Result<Answer, Refusal
     drop(accounts);
 
     let id = xiaomi.message_ids.next();
+    let message = message(form, &fields, id.clone(), package, jobkey, channel.as_ref(), request.at_ms);
+    xiaomi.shared.inboxes.deliver(&taken, message);
     if let Some(callback) = &callback {
         let jobkey = jobkey.unwrap_or_default();
         xiaomi.receipts.queue(callback, receipts(callback, &id, jobkey, &taken, request.at_ms));
     }
-    let message = message(form, &fields, id.clone(), package, jobkey, channel.as_ref(), request.at_ms);
-    xiaomi.shared.inboxes.deliver(&taken, message);
 
     let data = Data {
         id,

@@ -24,7 +24,8 @@ pub struct XiaomiWorld {
     pub counters_only: bool,
     /// Whether `notify_id` must fit 0..=2147483647 (a convention: what the vendor does with others is unknown).
     pub checks_notify_id: bool,
-    /// How long after the send its receipts are posted; the vendor flushes about every second.
+    /// How long after the send its receipts are posted; the vendor flushes about every second. With zero a receipt can
+    /// overtake the answer of its send.
     pub receipt_delay: Duration,
     /// Added to every answer from the start.
     pub latency: Latency,
