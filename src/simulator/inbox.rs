@@ -141,6 +141,11 @@ impl Inboxes {
         Self { counters_only, hasher: RandomState::new(), state: Mutex::default() }
     }
 
+    /// Whether a message is only counted, so that its payload and notify id are all it needs.
+    pub(super) const fn is_counters_only(&self) -> bool {
+        self.counters_only
+    }
+
     /// Sets a token's state.
     pub fn mark(&self, token: &str, state: TokenState) {
         self.lock().marks.entry(token.to_owned()).or_default().state = state;

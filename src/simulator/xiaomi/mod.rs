@@ -4,6 +4,7 @@
 //! What this stand-in adds to it: a negative `time_to_live`, and an empty id between commas, are 10017; an id with a blank
 //! in it is an invalid target; 65037 means too long and 65038 not a URL.
 
+mod accounts;
 mod answer;
 mod extras;
 mod fields;

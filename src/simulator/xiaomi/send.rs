@@ -4,7 +4,6 @@ use super::answer::{self, Data, Refusal};
 use super::extras::{self, Callback};
 use super::receipts::{DELIVERED, INVALID, Receipt, SWITCHED_OFF};
 use super::wire::Xiaomi;
-use super::world::XiaomiChannel;
 use super::{fields, gate};
 use crate::simulator::form::Form;
 use crate::simulator::inbox::{Message, TokenState};
@@ -49,7 +48,14 @@ pub(super) fn send(xiaomi: &Xiaomi, request: &Request) -> Result<Answer, Refusal
     drop(accounts);
 
     let id = xiaomi.message_ids.next();
-    let message = message(form, &fields, id.clone(), package, jobkey, channel.as_ref(), request.at_ms);
+    let message = if xiaomi.shared.inboxes.is_counters_only() {
+        counted(&fields)
+    } else {
+        let message_id = id.clone();
+        let (app, channel) = (package.to_owned(), channel.map(|channel| channel.id));
+        let dedupe_key = jobkey.map(ToOwned::to_owned);
+        Message { message_id, app, channel, dedupe_key, at_ms: request.at_ms, ..message(form, &fields) }
+    };
     xiaomi.shared.inboxes.deliver(&taken, message);
     if let Some(callback) = &callback {
         let jobkey = jobkey.unwrap_or_default();
@@ -76,28 +82,23 @@ fn judge(xiaomi: &Xiaomi, targets: &[&str]) -> Vec<TokenState> {
     states
 }
 
-fn message(
-    form: &Form,
-    fields: &fields::Fields<'_>,
-    message_id: String,
-    package: &str,
-    jobkey: Option<&str>,
-    channel: Option<&XiaomiChannel>,
-    at_ms: i64,
-) -> Message {
+/// What of a message is counted under load.
+fn counted(fields: &fields::Fields<'_>) -> Message {
     Message {
-        message_id,
-        app: package.to_owned(),
-        title: fields.title.to_owned(),
-        body: fields.description.to_owned(),
         payload: fields.payload.map(ToOwned::to_owned),
         notify_id: Some(fields.notify_id.to_owned()),
-        dedupe_key: jobkey.map(ToOwned::to_owned),
+        ..Message::default()
+    }
+}
+
+fn message(form: &Form, fields: &fields::Fields<'_>) -> Message {
+    Message {
+        title: fields.title.to_owned(),
+        body: fields.description.to_owned(),
         extras: extras::pairs(form).map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        at_ms,
         ttl_ms: fields.ttl_ms,
-        channel: channel.map(|channel| channel.id.clone()),
         data_only: fields.data_only,
+        ..counted(fields)
     }
 }
 

@@ -269,7 +269,6 @@ async fn rates_and_quotas_end_with_the_second_and_the_chinese_day() {
         (0, 200_002),
         "half a second is one request"
     );
-    // 1792380000000 is 20:00 UTC, so Chinese midnight is 20 hours off; two hours are not enough.
     let day = 86_400_000;
     let to_midnight = day - (NOW.load(Ordering::Relaxed) + 8 * 3_600_000).rem_euclid(day);
     NOW.fetch_add(to_midnight - 1, Ordering::Relaxed);

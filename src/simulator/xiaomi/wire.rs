@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::accounts::Accounts;
 use super::ids::Ids;
 use super::receipts::Receipts;
-use super::world::{Accounts, XiaomiWorld};
+use super::world::XiaomiWorld;
 use super::{answer, revoke, send};
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
