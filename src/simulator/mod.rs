@@ -1,1 +1,34 @@
 //! Stand-in vendor servers for tests, `rouse simulate` and `rouse demo`.
+//!
+//! Each vendor's stand-in reads raw headers, forms and JSON and checks them against the vendor's document as strictly as
+//! the vendor would. Nothing here imports an adapter: one typing error would otherwise pass on both sides.
+//!
+//! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]), misbehaviour on demand
+//! ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`]) and the control interface
+//! under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as [`XiaomiSimulator`].
+
+mod clock;
+mod control;
+mod exchange;
+mod fault;
+mod form;
+mod inbox;
+mod ledger;
+mod line;
+mod server;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod xiaomi;
+
+pub use clock::{Now, system_clock};
+pub use exchange::Shared;
+pub use fault::{Fault, FaultScript, Latency, Misbehaviour};
+pub use form::{Form, FormError};
+pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
+pub use ledger::{Call, EndpointCounts, Ledger};
+pub use server::{Simulator, StartError};
+pub use wire::{Answer, Request, Wire};
+pub use xiaomi::{ChannelClass, XiaomiApp, XiaomiChannel, XiaomiSimulator, XiaomiTemplate, XiaomiWorld};

@@ -1,0 +1,99 @@
+//! What one vendor's stand-in is asked and what it answers.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method, StatusCode};
+
+use super::form::{Form, FormError};
+
+/// One HTTP request as it came off the wire, its body read to the end.
+#[derive(Debug)]
+pub struct Request {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path without the query.
+    pub path: String,
+    /// The query, without the question mark.
+    pub query: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The raw body, at most 1 MiB.
+    pub body: Bytes,
+    /// When it was read, by the simulator's clock.
+    pub at_ms: i64,
+    form: OnceLock<Result<Form, FormError>>,
+}
+
+impl Request {
+    pub(super) fn new(parts: axum::http::request::Parts, body: Bytes, at_ms: i64) -> Self {
+        Self {
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(ToOwned::to_owned),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+            at_ms,
+            form: OnceLock::new(),
+        }
+    }
+
+    /// A header's value, `None` when it is absent or not visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as form fields, decoded once. The content type is the vendor's to check.
+    ///
+    /// # Errors
+    /// [`FormError`], also for a body that was never meant to be a form.
+    pub fn form(&self) -> Result<&Form, FormError> {
+        self.form.get_or_init(|| Form::parse(&self.body)).as_ref().map_err(|error| *error)
+    }
+}
+
+/// What a vendor answers, with what the ledger wants to know about it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The `Content-Type` header.
+    pub content_type: &'static str,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The vendor's code, as text.
+    pub code: Cow<'static, str>,
+    /// How many targets the vendor took.
+    pub accepted: usize,
+    /// The rule the request broke, for the counters: one of a small closed set.
+    pub broken_rule: Option<&'static str>,
+    /// What the vendor lets pass but its document warns of.
+    pub warnings: Vec<String>,
+}
+
+/// One vendor's protocol.
+pub trait Wire: Send + Sync + 'static {
+    /// The vendor kind, as in Rouse's configuration: `xiaomi`.
+    fn kind(&self) -> &'static str;
+
+    /// The name an endpoint has in the counters: one of a small closed set, whatever the path.
+    fn endpoint(&self, path: &str) -> &'static str;
+
+    /// Checks a request and does what it asks.
+    fn answer(&self, request: &Request) -> Answer;
+
+    /// The vendor's own error answer with this code; without a reason its usual one.
+    fn refuse(&self, request: &Request, code: &str, reason: Option<&str>) -> Answer;
+
+    /// The device tokens a request names, without judging it.
+    fn tokens(&self, request: &Request) -> Vec<String>;
+
+    /// `POST /_sim/<thing>`: tells the stand-in about an app, a channel. `None`: this vendor has no such thing.
+    fn teach(&self, thing: &str, body: &[u8]) -> Option<Result<(), String>>;
+
+    /// What `GET /_sim/state` shows of this vendor beside the shared counters.
+    fn state(&self) -> serde_json::Value;
+}
