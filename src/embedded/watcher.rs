@@ -18,8 +18,7 @@ mkdir -- "$dir" || exit 1
 while read -r line; do :; done
 # Out of the way first: a program about to be launched finds no directory to note its process id in, and ends.
 mv -- "$dir" "$dir.gone" || exit 1
-dir=$dir.gone
-pid=$(cat "$dir/launched.pid" 2>/dev/null) || pid=
+pid=$(cat "$dir.gone/launched.pid" 2>/dev/null) || pid=
 is_alive() {
     [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.*Z' "/proc/$pid/status" 2>/dev/null
 }
@@ -30,9 +29,9 @@ while is_alive && [ "$tries" -lt 200 ]; do
     if [ "$tries" -lt 100 ]; then kill -INT "$pid"; elif [ "$tries" -lt 150 ]; then kill -QUIT "$pid"; else kill -KILL "$pid"; fi
     sleep 0.1
 done 2>/dev/null
-# Postgres' own children need a moment to see that their parent is gone.
+# Postgres' own children need a moment to see that their parent is gone; initdb may have made the first name again.
 tries=0
-until rm -rf -- "$dir" 2>/dev/null || [ "$tries" -ge 50 ]; do tries=$((tries + 1)); sleep 0.1; done"#;
+until rm -rf -- "$dir.gone" "$dir" 2>/dev/null || [ "$tries" -ge 50 ]; do tries=$((tries + 1)); sleep 0.1; done"#;
 
 /// Longer than the script's patience.
 const PATIENCE: Duration = Duration::from_secs(30);
