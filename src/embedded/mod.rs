@@ -11,6 +11,7 @@
 //! postgres/.s.PGSQL.5432   the socket (in a private directory under /tmp when the path is too long)
 //! ```
 
+mod data_dir;
 mod error;
 mod find;
 mod home;

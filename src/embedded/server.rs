@@ -1,8 +1,6 @@
 //! Starts, adopts and stops the private Postgres.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -12,6 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::data_dir;
 use super::find::{self, Installation};
 use super::home::Home;
 use super::postmaster::{self, Found};
@@ -60,8 +59,8 @@ impl EmbeddedPostgres {
         let installations = find::installations(options.bin_dir.as_deref())?;
         let (lock, watcher, home) = match options.mode {
             Mode::Serve => {
-                let data_dir = make_data_dir(&options.data_dir)?;
-                let lock = lock(&data_dir)?;
+                let data_dir = data_dir::make(&options.data_dir)?;
+                let lock = data_dir::lock(&data_dir)?;
                 (Some(lock), None, Home::prepare(&data_dir).await?)
             }
             Mode::Temporary => {
@@ -147,39 +146,6 @@ impl EmbeddedPostgres {
             watcher.finish().await;
         }
     }
-}
-
-/// Makes the server's data directory (mode 0700) when it is missing; returns its full path.
-fn make_data_dir(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    if !dir.exists() {
-        if let Some(parent) = dir.parent() {
-            std::fs::create_dir_all(parent).map_err(EmbeddedError::io("create", parent))?;
-        }
-        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(EmbeddedError::io("create", dir))?;
-    }
-    dir.canonicalize().map_err(EmbeddedError::io("find", dir))
-}
-
-/// Makes sure that no other server uses this data directory, until the file is closed.
-fn lock(data_dir: &Path) -> Result<File, EmbeddedError> {
-    let path = data_dir.join("rouse.lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = open.map_err(EmbeddedError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).ok();
-            let holder = if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
-            return Err(EmbeddedError::Locked { data_dir: data_dir.to_owned(), holder });
-        }
-        Err(TryLockError::Error(error)) => return Err(EmbeddedError::io("lock", path)(error)),
-    }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(EmbeddedError::io("write", path))?;
-    Ok(file)
 }
 
 /// The installation for this cluster: of the version that made it, or the preferred one for a new cluster.

@@ -179,6 +179,25 @@ async fn leftovers_of_a_power_cut_do_not_stand_in_the_way() {
 }
 
 #[tokio::test]
+async fn a_killed_postmaster_is_followed_by_a_recovered_one() {
+    let dir = TestDir::new();
+    let first = EmbeddedPostgres::start(EmbeddedOptions::serve(dir.data_dir())).await.unwrap();
+    let mut connection = connect(&first).await;
+    sqlx::raw_sql("CREATE TABLE t AS SELECT 42 AS n").execute(&mut connection).await.unwrap();
+    let busy = tokio::spawn(async move {
+        sqlx::raw_sql("SELECT count(*) FROM generate_series(1, 100000000)").execute(&mut connection).await.ok();
+    });
+    let first_pid = nix::unistd::Pid::from_raw(first.postmaster_pid());
+    nix::sys::signal::kill(first_pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    drop(first); // its last backend may still be at work
+    let second = EmbeddedPostgres::start(EmbeddedOptions::serve(dir.data_dir())).await.unwrap();
+    let n: i32 = sqlx::query_scalar("SELECT n FROM t").fetch_one(&mut connect(&second).await).await.unwrap();
+    assert_eq!(n, 42);
+    second.stop().await;
+    busy.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_half_made_cluster_is_made_again() {
     let dir = TestDir::new();
     let mut helper = start_helper("serve", &dir.0);
