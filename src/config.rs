@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Every key with its default, unit and meaning.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
 
 /// All settings; `config/default.toml` documents each.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub server: Server,
@@ -25,7 +25,7 @@ pub struct Settings {
     pub vendors: Vendors,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub listen: SocketAddr,
@@ -33,15 +33,16 @@ pub struct Server {
     pub stop_deadline_s: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
+    #[serde(serialize_with = "masked")]
     pub url: SecretString,
     pub url_file: PathBuf,
     pub api_connections: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
     pub data_dir: PathBuf,
@@ -49,22 +50,23 @@ pub struct Embedded {
     pub shared_buffers_mb: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Security {
+    #[serde(serialize_with = "masked")]
     pub master_key: SecretString,
     pub master_key_file: PathBuf,
     pub failed_logins_per_minute: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intake {
     pub max_waiting_requests: usize,
     pub max_group_recipients: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
     pub lane_capacity: usize,
@@ -79,14 +81,14 @@ pub struct Dispatch {
     pub prune_breaker_min_dead: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
     pub event_days: u32,
     pub event_partition_hours: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     pub filter: String,
@@ -94,14 +96,14 @@ pub struct Log {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Pretty,
     Json,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vendors {
     pub connect_timeout_ms: u64,
@@ -112,7 +114,7 @@ pub struct Vendors {
 }
 
 /// One host per region: scheme, host and port.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct XiaomiHosts {
     pub cn: String,
@@ -229,6 +231,11 @@ impl Settings {
     pub fn is_embedded(&self) -> bool {
         self.database.url.expose_secret().is_empty()
     }
+}
+
+/// Shows that a secret is set, and nothing more.
+fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "***" })
 }
 
 fn read_secret(key: &'static str, path: &Path, into: &mut SecretString) -> Result<(), ConfigError> {

@@ -2,13 +2,19 @@
 //!
 //! The library beside the one binary. `docs/architecture.md` tells which module does what and who may use whom.
 
+pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
 pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
+pub mod intake;
+pub mod maintenance;
 pub mod secrets;
+pub mod server;
+pub mod sessions;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

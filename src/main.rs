@@ -1,1 +1,5 @@
-fn main() {}
+//! The `rouse` command.
+
+fn main() -> std::process::ExitCode {
+    rouse::cli::run()
+}

@@ -140,6 +140,16 @@ impl Dispatcher {
         self.inner.instance.may_send()
     }
 
+    /// Whether a stop has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.inner.is_draining()
+    }
+
+    /// Deliveries reserved, queued or in flight.
+    pub fn held(&self) -> usize {
+        self.inner.held.load(Ordering::Acquire)
+    }
+
     /// Devices that lost their right to a push; add before acknowledging what took it away.
     pub fn revocations(&self) -> &Revocations {
         &self.inner.revocations

@@ -314,7 +314,7 @@ impl Devices {
         }
     }
 
-    /// A token report outside a login. Answers whether the binding is pending.
+    /// A token report outside a login. Answers whether the binding is pending, and the device as it is now.
     pub fn report_token(
         &mut self,
         user_id: &str,
@@ -322,7 +322,7 @@ impl Devices {
         platform: Platform,
         token: &ReportedToken,
         now: DateTime<Utc>,
-    ) -> bool {
+    ) -> (bool, Device) {
         let key = (user_id.to_owned(), device_id.to_owned());
         let device = self.rows.entry(key.clone()).or_insert_with(|| Device {
             user_id: user_id.to_owned(),
@@ -336,7 +336,7 @@ impl Devices {
         });
         let is_live = device.state.is_live();
         self.bind(&key, token, if is_live { BindingStatus::Active } else { BindingStatus::Pending }, now, None);
-        !is_live
+        (!is_live, self.rows[&key].clone())
     }
 
     /// Takes a device's binding away; the row stays for the trace. False: there was none to take.
@@ -662,7 +662,7 @@ mod tests {
             let mut devices = Devices::default();
             apply(&mut devices, &login("alice", "phone", 0, "t"));
             let reported = at(100);
-            assert!(devices.report_token("bob", "tablet", Platform::Android, &token("t"), reported));
+            assert!(devices.report_token("bob", "tablet", Platform::Android, &token("t"), reported).0);
             assert_eq!(state(&devices, "alice", "phone").1, Some(BindingStatus::Active), "pending supersedes nobody");
             let event = event("bob", "tablet", EventType::Login, 100 + login_after_s);
             devices.apply(&event, event.event_time, PENDING_FOR);
@@ -676,7 +676,7 @@ mod tests {
         apply(&mut devices, &login("alice", "phone", 0, "t"));
         let mut devices = Devices::new([devices.get("alice", "phone").unwrap().clone()]);
         let later = at(1_000) + TimeDelta::minutes(59);
-        assert!(!devices.report_token("alice", "phone", Platform::Android, &token("t"), later));
+        assert!(!devices.report_token("alice", "phone", Platform::Android, &token("t"), later).0);
         assert_eq!(devices.changed().count(), 0);
         devices.report_token("alice", "phone", Platform::Android, &token("t"), later + TimeDelta::minutes(1));
         assert_eq!(devices.changed().count(), 1);

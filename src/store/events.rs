@@ -52,6 +52,7 @@ pub struct Event {
 /// Everything recorded of a notification and its deliveries, oldest first, at most `limit`.
 pub async fn of_notification(
     db: impl PgExecutor<'_>,
+    app_id: AppId,
     notification: NotificationId,
     limit: i64,
 ) -> sqlx::Result<Vec<Event>> {
@@ -62,10 +63,12 @@ pub async fn of_notification(
         Event,
         "SELECT at, delivery_id, user_id, device_id, certificate_id, kind, reason, vendor_code, vendor_message_id, latency_ms,
              attempt, detail, duplicate, final, skipped_users, skipped_devices, skipped_reasons
-         FROM delivery_events WHERE delivery_id >= $1 AND delivery_id <= $2 AND at >= $3 ORDER BY at, delivery_id LIMIT $4",
+         FROM delivery_events WHERE delivery_id >= $1 AND delivery_id <= $2 AND at >= $3 AND app_id = $4
+         ORDER BY at, delivery_id LIMIT $5",
         notification.0,
         notification.last_delivery().0,
         since,
+        app_id.0,
         limit,
     )
     .fetch_all(db)

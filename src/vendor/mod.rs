@@ -50,6 +50,8 @@ pub struct Limits {
     /// Calls a second of the lowest tier.
     pub calls_per_second: u32,
     pub quota_reset: QuotaReset,
+    /// Whether a badge number is sent: deliveries with different badges then go in different calls.
+    pub uses_badge: bool,
 }
 
 /// When a spent daily quota is full again.

@@ -42,6 +42,7 @@ impl Vendor for Xiaomi {
             // the tier below 100,000 devices
             calls_per_second: 500,
             quota_reset: QuotaReset::ChinaMidnight,
+            uses_badge: false, // the system counts
         }
     }
 

@@ -1,0 +1,444 @@
+//! Certificates: vendor accounts. Their secrets go in and never come out.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::error::ApiError;
+use super::extract::{Body, Path, Query, parse};
+use super::idempotency::IdempotencyKey;
+use super::page::{Page, PageQuery, checked_limit, position};
+use super::{Api, Caller, no_content};
+use crate::dispatcher::LaneStatus;
+use crate::domain::certificate::{Certificate, CertificateState, VendorKind};
+use crate::domain::id::{AppId, CertificateId};
+use crate::domain::text::Text;
+use crate::secrets::short_digest;
+use crate::store;
+use crate::vendor::registry::{Account, FieldError, SUPPORTED, read_account, stored_fields, unsupported};
+use crate::vendor::xiaomi;
+
+/// What every certificate has, besides the vendor's own fields.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Common {
+    /// Chosen by the operator, so that client apps in the field can keep their number; else the server chooses.
+    pub certificate_id: Option<CertificateId>,
+    /// For operators to tell accounts apart.
+    pub name: Option<Text<0, 128>>,
+    /// Calls a second; the lowest tier of the vendor's document if not given.
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub rate_limit: Option<i32>,
+}
+
+/// The fields of [`Common`]; all others are the vendor's.
+const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
+
+/// A new Xiaomi certificate. Each vendor has its own fields; `vendor` tells which.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+pub struct NewXiaomiCertificate {
+    /// `xiaomi`
+    #[schema(example = "xiaomi")]
+    vendor: String,
+    #[schema(inline)]
+    #[serde(flatten)]
+    common: Common,
+    #[schema(inline)]
+    #[serde(flatten)]
+    account: xiaomi::Account,
+    defaults: xiaomi::Defaults,
+}
+
+/// A certificate without its secrets.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CertificateView {
+    pub certificate_id: CertificateId,
+    pub app_id: AppId,
+    pub vendor: VendorKind,
+    pub name: String,
+    pub package_name: String,
+    /// What identifies the account at the vendor.
+    #[schema(value_type = Object)]
+    pub identifiers: Value,
+    /// A digest of the secrets: the same secrets have the same one.
+    pub fingerprint: String,
+    #[schema(value_type = Object)]
+    pub defaults: Value,
+    pub rate_limit: Option<i32>,
+    pub state: CertificateState,
+    pub state_reason: Option<String>,
+    pub state_since: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// How this instance's lane stands.
+    pub lane: LaneView,
+}
+
+/// The deliveries of a certificate in memory, and what holds them up.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LaneView {
+    /// Deliveries in memory: waiting for their turn, or on the wire.
+    pub held: usize,
+    /// The vendor fails: calls stop, one probe at a time.
+    pub breaker_open: bool,
+    /// A burst of dead tokens: nothing is unbound until it passes or the certificate is resumed.
+    pub prune_breaker_open: bool,
+    /// The share of the rate limit in use; below 1 while the vendor complains.
+    pub rate_share: f64,
+    /// Message classes whose daily quota is spent.
+    pub held_classes: Vec<HeldClass>,
+}
+
+/// A message class that waits for its quota.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeldClass {
+    pub message_class: String,
+    pub until: DateTime<Utc>,
+}
+
+impl From<LaneStatus> for LaneView {
+    fn from(status: LaneStatus) -> Self {
+        Self {
+            held: status.held,
+            breaker_open: status.breaker_open,
+            prune_breaker_open: status.prune_breaker_open,
+            rate_share: status.rate_share,
+            held_classes: status
+                .holds
+                .into_iter()
+                .map(|(message_class, until)| HeldClass { message_class, until })
+                .collect(),
+        }
+    }
+}
+
+fn view(api: &Api, certificate: &Certificate) -> CertificateView {
+    CertificateView {
+        certificate_id: certificate.certificate_id,
+        app_id: certificate.app_id,
+        vendor: certificate.vendor,
+        name: certificate.name.clone(),
+        package_name: certificate.package_name.clone(),
+        identifiers: certificate.identifiers.clone(),
+        fingerprint: certificate.fingerprint.clone(),
+        defaults: certificate.defaults.clone(),
+        rate_limit: certificate.rate_limit,
+        state: certificate.state,
+        state_reason: certificate.state_reason.clone(),
+        state_since: certificate.state_since,
+        created_at: certificate.created_at,
+        updated_at: certificate.updated_at,
+        lane: api.dispatcher.lane_status(certificate.certificate_id).into(),
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        Self::InvalidBody { field: error.field, message: error.message }
+    }
+}
+
+/// Parts a posted object into vendor, common fields and the vendor's own.
+fn take_apart(mut fields: Map<String, Value>) -> Result<(Option<Value>, Common, Map<String, Value>), ApiError> {
+    let vendor = fields.remove("vendor");
+    let common: Map<String, Value> =
+        COMMON_FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), fields.remove(*name)?))).collect();
+    let common: Common = parse(Value::Object(common).to_string().as_bytes())?;
+    if common.rate_limit.is_some_and(|limit| !(1..=100_000).contains(&limit)) {
+        let message = "must be 1 to 100000 calls a second".to_owned();
+        return Err(ApiError::InvalidBody { field: "rate_limit".to_owned(), message });
+    }
+    Ok((vendor, common, fields))
+}
+
+fn supported_vendor(vendor: Option<&Value>) -> Result<VendorKind, ApiError> {
+    vendor
+        .and_then(Value::as_str)
+        .and_then(VendorKind::parse)
+        .filter(|kind| SUPPORTED.contains(kind))
+        .ok_or_else(|| unsupported().into())
+}
+
+/// Seals an account's secrets into a certificate.
+fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<(), ApiError> {
+    let plain = account.secrets.to_string();
+    certificate.sealed = api.directory.sealer.seal(certificate.certificate_id, plain.as_bytes())?;
+    api.directory.sealer.key_id().clone_into(&mut certificate.key_id);
+    certificate.fingerprint = short_digest(plain.as_bytes());
+    certificate.package_name = account.package_name;
+    certificate.identifiers = account.identifiers;
+    certificate.defaults = account.defaults;
+    Ok(())
+}
+
+/// Stores a vendor account. The answer's `certificate_id` is the number the client app ships with.
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path)),
+    request_body = NewXiaomiCertificate, responses(
+    (status = 201, body = CertificateView),
+    (status = 400, body = super::Problem),
+    (status = 404, description = "the app", body = super::Problem),
+    (status = 409, description = "`id-taken`, in this app or another", body = super::Problem),
+))]
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(app_id): Path<AppId>,
+    key: IdempotencyKey,
+    Body(fields): Body<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    caller.administer(app_id)?;
+    api.app(app_id)?;
+    let request = format!("POST /v1/apps/{app_id}/certificates {}", json!(fields));
+    let (vendor, common, fields) = take_apart(fields)?;
+    let vendor = supported_vendor(vendor.as_ref())?;
+    let account = read_account(vendor, fields)?;
+    if let Some(before) = key.replay(&api, &caller, &request).await? {
+        return Ok(before);
+    }
+    let mut transaction = api.database.api.begin().await?;
+    let now = api.clock.now();
+    let chosen = common.certificate_id;
+    let mut certificate = Certificate {
+        certificate_id: chosen.unwrap_or(CertificateId(0)),
+        app_id,
+        vendor,
+        name: common.name.map(Text::into_string).unwrap_or_default(),
+        package_name: String::new(),
+        identifiers: Value::Null,
+        sealed: Vec::new(),
+        key_id: String::new(),
+        fingerprint: String::new(),
+        defaults: Value::Null,
+        rate_limit: common.rate_limit,
+        state: CertificateState::Active,
+        state_reason: None,
+        state_since: now,
+        revision: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    let mut account = Some(account);
+    loop {
+        if chosen.is_none() {
+            certificate.certificate_id = store::certificates::next_id(&mut *transaction).await?;
+            if api.directory.snapshot().certificates.contains_key(&certificate.certificate_id) {
+                continue; // an operator chose this number before
+            }
+        }
+        if let Some(account) = account.take() {
+            fill(&api, &mut certificate, account)?;
+        }
+        if store::certificates::insert(&mut *transaction, &certificate).await? {
+            break;
+        }
+        return Err(ApiError::IdTaken { what: "a certificate" });
+    }
+    let shown = view(&api, &certificate);
+    key.keep(&api, &caller, &mut transaction, &request, &shown).await?;
+    let event = api.audit(&caller, "certificate.create", Some(app_id), object(&certificate), shown_fields(&shown));
+    api.commit(transaction, &event).await?;
+    Ok((StatusCode::CREATED, Json(shown)).into_response())
+}
+
+fn object(certificate: &Certificate) -> String {
+    format!("certificate {}", certificate.certificate_id)
+}
+
+fn shown_fields(view: &CertificateView) -> Value {
+    json!({
+        "vendor": view.vendor, "name": view.name, "package_name": view.package_name, "identifiers": view.identifiers,
+        "fingerprint": view.fingerprint, "defaults": view.defaults, "rate_limit": view.rate_limit,
+    })
+}
+
+/// An app's certificates, by id.
+#[utoipa::path(get, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), PageQuery),
+    responses((status = 200, body = Page<CertificateView>), (status = 404, body = super::Problem)))]
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(app_id): Path<AppId>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<CertificateView>>, ApiError> {
+    caller.view(app_id)?;
+    api.app(app_id)?;
+    let limit = checked_limit(page.limit)?;
+    let after = position::<i64>(page.cursor.as_deref())?.unwrap_or(0);
+    let snapshot = api.directory.snapshot();
+    let mut certificates: Vec<&Certificate> = snapshot
+        .certificates
+        .values()
+        .map(|entry| &entry.certificate)
+        .filter(|certificate| certificate.app_id == app_id && certificate.certificate_id.0 > after)
+        .collect();
+    certificates.sort_by_key(|certificate| certificate.certificate_id);
+    let views = certificates.into_iter().take(limit + 1).map(|certificate| view(&api, certificate)).collect();
+    Ok(Json(Page::new(views, limit, |certificate: &CertificateView| certificate.certificate_id.to_string())))
+}
+
+/// One certificate.
+#[utoipa::path(get, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
+    responses((status = 200, body = CertificateView), (status = 404, body = super::Problem)))]
+pub async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
+) -> Result<Json<CertificateView>, ApiError> {
+    caller.view(app_id)?;
+    let snapshot = api.directory.snapshot();
+    let entry = snapshot
+        .certificate_of(app_id, certificate_id)
+        .ok_or(ApiError::NotFound { what: "certificate of this app" })?;
+    Ok(Json(view(&api, &entry.certificate)))
+}
+
+/// Changes the fields that are sent; acts at once on every instance, also for what waits. A refused certificate becomes
+/// active again.
+#[utoipa::path(patch, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewXiaomiCertificate,
+    responses((status = 200, body = CertificateView), (status = 400, body = super::Problem),
+        (status = 404, body = super::Problem)))]
+pub async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
+    Body(change): Body<Map<String, Value>>,
+) -> Result<Json<CertificateView>, ApiError> {
+    caller.administer(app_id)?;
+    let changed: Vec<String> = change.keys().cloned().collect();
+    let removes_rate_limit = change.get("rate_limit").is_some_and(Value::is_null);
+    let (vendor, common, fields) = take_apart(change)?;
+    if vendor.is_some() || common.certificate_id.is_some() {
+        let field = if vendor.is_some() { "vendor" } else { "certificate_id" };
+        let message = "cannot be changed: make another certificate".to_owned();
+        return Err(ApiError::InvalidBody { field: field.to_owned(), message });
+    }
+    let mut transaction = api.database.api.begin().await?;
+    let mut certificate = store::certificates::lock(&mut transaction, app_id, certificate_id)
+        .await?
+        .ok_or(ApiError::NotFound { what: "certificate of this app" })?;
+    let opened = api.directory.sealer.open(certificate_id, &certificate.key_id, &certificate.sealed)?;
+    let mut whole =
+        stored_fields(&certificate, &opened).map_err(|_| ApiError::Internal("a stored certificate is not readable"))?;
+    whole.extend(fields);
+    let account = read_account(certificate.vendor, whole)?;
+    fill(&api, &mut certificate, account)?;
+    if let Some(name) = common.name {
+        certificate.name = name.into_string();
+    }
+    if common.rate_limit.is_some() || removes_rate_limit {
+        certificate.rate_limit = common.rate_limit;
+    }
+    certificate.updated_at = api.clock.now();
+    store::certificates::update(&mut *transaction, &certificate).await?;
+    if certificate.state == CertificateState::Refused {
+        let now = certificate.updated_at;
+        let active = CertificateState::Active;
+        store::certificates::set_state(&mut *transaction, certificate_id, active, None, now).await?;
+        (certificate.state, certificate.state_reason, certificate.state_since) = (active, None, now);
+    }
+    let shown = view(&api, &certificate);
+    let mut detail = shown_fields(&shown);
+    detail["changed"] = json!(changed);
+    let event = api.audit(&caller, "certificate.update", Some(app_id), object(&certificate), detail);
+    api.commit(transaction, &event).await?;
+    Ok(Json(shown))
+}
+
+/// Deletes a certificate. What waits for it is cancelled; devices bound with it are skipped until they report again.
+#[utoipa::path(delete, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
+    responses((status = 204), (status = 404, body = super::Problem)))]
+pub async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
+) -> Result<Response, ApiError> {
+    caller.administer(app_id)?;
+    let mut transaction = api.database.api.begin().await?;
+    if !store::certificates::delete(&mut *transaction, app_id, certificate_id).await? {
+        return Err(ApiError::NotFound { what: "certificate of this app" });
+    }
+    let object = format!("certificate {certificate_id}");
+    let event = api.audit(&caller, "certificate.delete", Some(app_id), object, json!({}));
+    api.commit(transaction, &event).await?;
+    Ok(no_content())
+}
+
+/// `POST .../certificates/{certificate}:verb`: the router knows no suffixes, so the verb is read here.
+pub async fn act(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((app_id, target)): Path<(AppId, String)>,
+) -> Result<Json<CertificateView>, ApiError> {
+    let (id, verb) = target.split_once(':').ok_or(ApiError::MethodNotAllowed)?;
+    let certificate_id = CertificateId(id.parse().map_err(|_| ApiError::NotFound { what: "certificate of this app" })?);
+    match verb {
+        "pause" => pause(&api, &caller, app_id, certificate_id).await,
+        "resume" => resume(&api, &caller, app_id, certificate_id).await,
+        _ => Err(ApiError::NoSuchPath),
+    }
+}
+
+/// Stops sending with a certificate. What waits for it keeps waiting until its time to live ends.
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates/{certificate}:pause", tag = "operator",
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
+    responses((status = 200, body = CertificateView), (status = 404, body = super::Problem)))]
+async fn pause(
+    api: &Api,
+    caller: &Caller,
+    app_id: AppId,
+    certificate_id: CertificateId,
+) -> Result<Json<CertificateView>, ApiError> {
+    change_state(api, caller, app_id, certificate_id, CertificateState::Paused).await
+}
+
+/// Sends again, and forgets what held the certificate up: refusal, spent quotas, breakers.
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates/{certificate}:resume", tag = "operator",
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
+    responses((status = 200, body = CertificateView), (status = 404, body = super::Problem)))]
+async fn resume(
+    api: &Api,
+    caller: &Caller,
+    app_id: AppId,
+    certificate_id: CertificateId,
+) -> Result<Json<CertificateView>, ApiError> {
+    let answer = change_state(api, caller, app_id, certificate_id, CertificateState::Active).await?;
+    api.dispatcher.reset_lane(certificate_id);
+    Ok(answer)
+}
+
+async fn change_state(
+    api: &Api,
+    caller: &Caller,
+    app_id: AppId,
+    certificate_id: CertificateId,
+    state: CertificateState,
+) -> Result<Json<CertificateView>, ApiError> {
+    caller.administer(app_id)?;
+    let mut transaction = api.database.api.begin().await?;
+    let mut certificate = store::certificates::lock(&mut transaction, app_id, certificate_id)
+        .await?
+        .ok_or(ApiError::NotFound { what: "certificate of this app" })?;
+    let now = api.clock.now();
+    let reason = (state == CertificateState::Paused).then(|| format!("paused by {}", caller.0.name));
+    if store::certificates::set_state(&mut *transaction, certificate_id, state, reason.as_deref(), now).await? {
+        (certificate.state, certificate.state_reason, certificate.state_since) = (state, reason, now);
+    }
+    let action = if state == CertificateState::Active {
+        store::holds::release(&mut *transaction, certificate_id).await?;
+        "certificate.resume"
+    } else {
+        "certificate.pause"
+    };
+    let event = api.audit(caller, action, Some(app_id), object(&certificate), json!({}));
+    api.commit(transaction, &event).await?;
+    Ok(Json(view(api, &certificate)))
+}

@@ -1,0 +1,149 @@
+//! The REST API: router and what every handler shares. One file per resource.
+
+mod api_keys;
+mod apps;
+mod audit;
+mod auth;
+mod certificates;
+mod devices;
+mod error;
+mod extract;
+mod idempotency;
+mod notifications;
+mod openapi;
+mod operations;
+mod page;
+mod session_events;
+mod trace;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::dispatcher::Dispatcher;
+use crate::domain::id::AppId;
+use crate::intake::Intake;
+use crate::store::apps::App;
+use crate::store::audit::AuditEvent;
+use crate::store::{self, Database};
+use crate::telemetry;
+pub use auth::{Caller, FailedLogins, KeyUse};
+pub use error::{ApiError, Problem};
+pub use openapi::document as openapi_document;
+
+/// What handlers work with; cloning shares it.
+#[derive(Clone)]
+pub struct Api {
+    pub database: Database,
+    pub directory: Arc<Directory>,
+    pub dispatcher: Dispatcher,
+    pub intake: Intake,
+    pub clock: Clock,
+    pub failed_logins: Arc<FailedLogins>,
+    pub key_use: Arc<KeyUse>,
+    pub request_timeout: Duration,
+}
+
+impl Api {
+    /// The app a path names.
+    fn app(&self, app_id: AppId) -> Result<Arc<App>, ApiError> {
+        self.directory.snapshot().apps.get(&app_id).cloned().ok_or(ApiError::NotFound { what: "app" })
+    }
+
+    /// The event that tells of an operator's write.
+    fn audit(
+        &self,
+        caller: &Caller,
+        action: &str,
+        app_id: Option<AppId>,
+        object: String,
+        detail: serde_json::Value,
+    ) -> AuditEvent {
+        AuditEvent {
+            audit_id: Uuid::now_v7(),
+            at: self.clock.now(),
+            key_id: Some(caller.0.key_id),
+            actor: caller.0.name.clone(),
+            action: action.to_owned(),
+            app_id: app_id.map(|id| id.0),
+            object,
+            detail,
+        }
+    }
+
+    /// Commits an operator's write with its audit event and makes it act at once, here and on the other instances.
+    async fn commit(
+        &self,
+        mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
+        event: &AuditEvent,
+    ) -> Result<(), ApiError> {
+        store::audit::insert(&mut *transaction, event).await?;
+        store::certificates::announce(&mut *transaction).await?;
+        transaction.commit().await?;
+        self.directory.refresh().await?;
+        Ok(())
+    }
+}
+
+/// The whole API.
+pub fn router(api: Api) -> Router {
+    let app = Router::new()
+        .route("/certificates", get(certificates::list).post(certificates::create))
+        .route(
+            "/certificates/{certificate}",
+            get(certificates::read).patch(certificates::update).delete(certificates::delete).post(certificates::act),
+        )
+        .route("/users/{user}/devices", get(devices::list))
+        .route("/users/{user}/devices/{device}/binding", put(devices::bind).delete(devices::unbind))
+        .route("/session-events", post(session_events::post))
+        .route("/notifications", post(notifications::create))
+        .route("/notifications:batch", post(notifications::create_batch))
+        .route("/notifications/{notification}", get(notifications::read).delete(notifications::cancel))
+        .route("/trace", get(trace::read));
+    Router::new()
+        .route("/v1/apps", get(apps::list).post(apps::create))
+        .route("/v1/apps/{app}", get(apps::read).patch(apps::update).delete(apps::delete))
+        .nest("/v1/apps/{app}", app)
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::create))
+        .route("/v1/api-keys/{key}", axum::routing::delete(api_keys::revoke))
+        .route("/v1/audit-events", get(audit::list))
+        .route("/openapi.json", get(openapi::serve))
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .fallback(|| async { ApiError::NoSuchPath })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(middleware::from_fn_with_state(api.clone(), watch))
+        .layer(CatchPanicLayer::custom(|_| ApiError::Internal("a handler panicked").into_response()))
+        .with_state(api)
+}
+
+/// Bounds every request in time, counts it, and keeps answers out of caches.
+async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut response = match tokio::time::timeout(api.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::TimedOut.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    telemetry::metrics::request(route.as_deref().unwrap_or("none"), response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// 204, for writes with nothing to tell.
+fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}

@@ -1,0 +1,212 @@
+//! Session events: what the chat server tells of its users' devices.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::ApiError;
+use super::extract::{Body, Path};
+use super::{Api, Caller};
+use crate::directory::Snapshot;
+use crate::domain::id::{AppId, CertificateId};
+use crate::domain::session::{Applied, Event, EventType, Platform, Refusal, ReportedToken, judge_time};
+use crate::domain::text::{Name, Text};
+use crate::sessions::{Change, Changed};
+
+/// The most events of one call, and devices of one kick.
+const MAX_EVENTS: usize = 1_000;
+const MAX_KICKED: usize = 100;
+
+/// A batch of events; applied in their order.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionEvents {
+    /// 1 to 1000.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub events: Vec<SessionEvent>,
+}
+
+/// One event.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionEvent {
+    pub user_id: Name,
+    pub device_id: Name,
+    #[schema(inline)]
+    pub platform: Platform,
+    #[serde(rename = "type")]
+    #[schema(inline)]
+    pub kind: EventType,
+    /// When it happened, in milliseconds since the epoch. Orders a device's events; ties go to the later arrival.
+    pub event_time: i64,
+    /// Strictly rising with each login of a device; beats `event_time`.
+    #[serde(default)]
+    pub login_seq: Option<i64>,
+    /// `disconnect` only: how the link ended.
+    #[serde(default)]
+    #[schema(inline)]
+    pub link: Option<Link>,
+    /// Unread messages of the user: the base of the badge.
+    #[serde(default)]
+    #[schema(minimum = 0)]
+    pub unread: Option<i32>,
+    /// `login` only, with `token`: bound in the same transaction.
+    #[serde(default)]
+    pub certificate_id: Option<CertificateId>,
+    #[serde(default)]
+    pub token: Option<Text<1, 1024>>,
+    /// `kicked` only: the devices that were kicked; `device_id` is then the one that stays. At most 100.
+    #[serde(default)]
+    pub device_ids: Option<Vec<Name>>,
+    /// `read` only: the conversation that was read.
+    #[serde(default)]
+    pub conversation_id: Option<Name>,
+}
+
+/// How a link ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    Close,
+    Timeout,
+}
+
+/// One result per event, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionResults {
+    pub results: Vec<SessionResult>,
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionResult {
+    pub result: ResultKind,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Refusal>,
+    /// The event time lay in the future and was taken as now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub time_adjusted: bool,
+}
+
+/// See [`SessionResult`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultKind {
+    Applied,
+    /// A newer event of this session was applied before.
+    Stale,
+    Refused,
+}
+
+/// Reports what happened to sessions. Answers when it is committed: from then on nothing it forbids is sent.
+#[utoipa::path(post, path = "/v1/apps/{app}/session-events", tag = "chat server", params(("app" = AppId, Path)),
+    request_body = SessionEvents, responses(
+    (status = 200, body = SessionResults),
+    (status = 400, description = "nothing was applied", body = super::Problem),
+    (status = 404, description = "the app", body = super::Problem),
+))]
+pub async fn post(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(app_id): Path<AppId>,
+    Body(batch): Body<SessionEvents>,
+) -> Result<Json<SessionResults>, ApiError> {
+    caller.chat(app_id)?;
+    api.app(app_id)?;
+    if !(1..=MAX_EVENTS).contains(&batch.events.len()) {
+        let message = format!("must hold 1 to {MAX_EVENTS} events");
+        return Err(ApiError::InvalidBody { field: "events".to_owned(), message });
+    }
+    for (index, event) in batch.events.iter().enumerate() {
+        check(event)
+            .map_err(|(field, message)| ApiError::InvalidBody { field: format!("events[{index}].{field}"), message })?;
+    }
+    let now = api.clock.now();
+    let snapshot = api.directory.snapshot().clone();
+    // Events that can be judged by themselves are; the others keep their order in one transaction.
+    let judged: Vec<Result<(Event, bool), Refusal>> =
+        batch.events.into_iter().map(|event| judge(event, app_id, &snapshot, now)).collect();
+    let mut changes = Vec::with_capacity(judged.len());
+    let outlines: Vec<Result<bool, Refusal>> = judged
+        .into_iter()
+        .map(|judged| {
+            judged.map(|(event, is_adjusted)| {
+                changes.push(Change::Event(event));
+                is_adjusted
+            })
+        })
+        .collect();
+    let mut applied = api.change_all(app_id, &changes).await?.into_iter();
+    let results = outlines
+        .into_iter()
+        .map(|outline| match outline {
+            Ok(time_adjusted) => {
+                let (result, reason) = match applied.next() {
+                    Some(Changed::Event(Applied::Applied)) => (ResultKind::Applied, None),
+                    Some(Changed::Event(Applied::Refused(reason))) => (ResultKind::Refused, Some(reason)),
+                    _ => (ResultKind::Stale, None),
+                };
+                SessionResult { result, reason, time_adjusted }
+            }
+            Err(reason) => SessionResult { result: ResultKind::Refused, reason: Some(reason), time_adjusted: false },
+        })
+        .collect();
+    Ok(Json(SessionResults { results }))
+}
+
+/// Checks which fields go with which type.
+fn check(event: &SessionEvent) -> Result<(), (&'static str, String)> {
+    let only_with = |field, is_there: bool, kind: EventType, name: &str| {
+        if is_there && event.kind != kind { Err((field, format!("goes with type {name} only"))) } else { Ok(()) }
+    };
+    only_with("link", event.link.is_some(), EventType::Disconnect, "disconnect")?;
+    only_with("token", event.token.is_some(), EventType::Login, "login")?;
+    only_with("certificate_id", event.certificate_id.is_some(), EventType::Login, "login")?;
+    only_with("device_ids", event.device_ids.is_some(), EventType::Kicked, "kicked")?;
+    only_with("conversation_id", event.conversation_id.is_some(), EventType::Read, "read")?;
+    if event.token.is_some() != event.certificate_id.is_some() {
+        return Err(("token", "goes with certificate_id, and certificate_id with it".to_owned()));
+    }
+    if event.unread.is_some_and(|unread| unread < 0) {
+        return Err(("unread", "must not be negative".to_owned()));
+    }
+    if event.device_ids.as_ref().is_some_and(|ids| ids.is_empty() || ids.len() > MAX_KICKED) {
+        return Err(("device_ids", format!("must hold 1 to {MAX_KICKED} device ids")));
+    }
+    if DateTime::from_timestamp_millis(event.event_time).is_none() {
+        return Err(("event_time", "must be milliseconds since the epoch".to_owned()));
+    }
+    Ok(())
+}
+
+fn judge(
+    event: SessionEvent,
+    app_id: AppId,
+    snapshot: &Snapshot,
+    now: DateTime<chrono::Utc>,
+) -> Result<(Event, bool), Refusal> {
+    let at = DateTime::from_timestamp_millis(event.event_time).unwrap_or(DateTime::UNIX_EPOCH);
+    let (event_time, is_adjusted) = judge_time(at, now)?;
+    let token = match (event.certificate_id, event.token) {
+        (Some(certificate_id), Some(token)) => {
+            let entry = snapshot.certificate_of(app_id, certificate_id).ok_or(Refusal::UnknownCertificate)?;
+            Some(ReportedToken { certificate_id, vendor: entry.certificate.vendor, token: token.into_string() })
+        }
+        _ => None,
+    };
+    let event = Event {
+        user_id: event.user_id.into_string(),
+        device_id: event.device_id.into_string(),
+        platform: event.platform,
+        kind: event.kind,
+        event_time,
+        login_seq: event.login_seq,
+        unread: event.unread,
+        token,
+        kicked_devices: event.device_ids.unwrap_or_default().into_iter().map(Name::into_string).collect(),
+    };
+    Ok((event, is_adjusted))
+}

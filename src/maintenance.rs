@@ -1,0 +1,258 @@
+//! What the server does for itself in the background: partitions ahead and behind, clean-up, gauges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Duration as Span, NaiveDateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::KeyUse;
+use crate::config::Retention;
+use crate::dispatcher::Dispatcher;
+use crate::domain::id::NotificationId;
+use crate::store::partitions::{self, Parent};
+use crate::store::{self, Database};
+use crate::telemetry;
+
+const EVERY: Duration = Duration::from_mins(1);
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// Contents are dropped this long after the beginning of their hour; what still waits is copied first.
+const CONTENTS_FOR: TimeDelta = TimeDelta::hours(2);
+/// The dedupe window is 48 hours: today and the two days before.
+const KEYS_FOR: TimeDelta = TimeDelta::days(3);
+const IDEMPOTENCY_FOR: TimeDelta = TimeDelta::hours(48);
+/// The most that one statement cancels for a deleted certificate.
+const CANCEL_BATCH: i64 = 1_000;
+
+/// One partition to be: its name and bounds.
+#[derive(Debug, PartialEq, Eq)]
+struct Planned {
+    name: String,
+    lower: String,
+    upper: String,
+}
+
+/// How long one partition lasts.
+fn period(parent: Parent, retention: &Retention) -> Span {
+    match parent {
+        Parent::DeliveryEvents => Span::hours(i64::from(retention.event_partition_hours)),
+        Parent::MessageKeys => Span::days(1),
+        Parent::NotificationContents => Span::hours(1),
+    }
+}
+
+/// How far ahead partitions are made.
+fn ahead(parent: Parent) -> Span {
+    match parent {
+        Parent::DeliveryEvents | Parent::MessageKeys => Span::days(3),
+        Parent::NotificationContents => Span::hours(26),
+    }
+}
+
+/// How long a partition is kept after its beginning.
+fn kept(parent: Parent, retention: &Retention) -> Span {
+    match parent {
+        Parent::DeliveryEvents => Span::days(i64::from(retention.event_days)) + period(parent, retention),
+        Parent::MessageKeys => KEYS_FOR,
+        Parent::NotificationContents => CONTENTS_FOR,
+    }
+}
+
+const NAME_TIME: &str = "%Y%m%d_%H";
+
+/// The partitions a table needs from now on. The first begins before now: at midnight the day before is still written to.
+fn plan(parent: Parent, retention: &Retention, now: DateTime<Utc>) -> Vec<Planned> {
+    let period = period(parent, retention);
+    let seconds = period.num_seconds().max(1);
+    let begin = DateTime::from_timestamp(now.timestamp() / seconds * seconds, 0).unwrap_or(now) - period;
+    let mut planned = Vec::new();
+    let mut lower = begin;
+    while lower < now + ahead(parent) {
+        let upper = lower + period;
+        let bound = |at: DateTime<Utc>| match parent {
+            Parent::DeliveryEvents => at.to_rfc3339(),
+            Parent::MessageKeys => at.date_naive().to_string(),
+            Parent::NotificationContents => id_bound(at).to_string(),
+        };
+        let name = format!("{}_{}", parent.as_str(), lower.format(NAME_TIME));
+        planned.push(Planned { name, lower: bound(lower), upper: bound(upper) });
+        lower = upper;
+    }
+    planned
+}
+
+fn id_bound(at: DateTime<Utc>) -> uuid::Uuid {
+    NotificationId::lower_bound(u64::try_from(at.timestamp_millis()).unwrap_or_default())
+}
+
+/// When a partition begins, by its name.
+fn begins_at(parent: Parent, name: &str) -> Option<DateTime<Utc>> {
+    let time = name.strip_prefix(parent.as_str())?.strip_prefix('_')?;
+    NaiveDateTime::parse_from_str(&format!("{time}0000"), "%Y%m%d_%H%M%S").ok().map(|time| time.and_utc())
+}
+
+/// Makes every partition that is missing. Called before the first request is taken, and every minute.
+/// # Errors
+/// Database errors.
+pub async fn make_partitions(database: &Database, retention: &Retention) -> sqlx::Result<()> {
+    let mut transaction = database.api.begin().await?;
+    partitions::lock(&mut *transaction).await?;
+    let now = partitions::database_now(&mut *transaction).await?;
+    for parent in Parent::ALL {
+        let existing = partitions::list(&mut *transaction, parent).await?;
+        let missing = plan(parent, retention, now).into_iter().filter(|planned| !existing.contains(&planned.name));
+        for planned in missing {
+            let mut step = sqlx::Acquire::begin(&mut *transaction).await?;
+            match partitions::make(&mut *step, parent, &planned.name, &planned.lower, &planned.upper).await {
+                Ok(()) => step.commit().await?,
+                // Made with another event_partition_hours before: covered until that one ends.
+                Err(error) if is_overlap(&error) => step.rollback().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    transaction.commit().await
+}
+
+fn is_overlap(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("42P17"))
+}
+
+/// Drops every partition whose time is over.
+async fn drop_partitions(database: &Database, retention: &Retention) -> sqlx::Result<()> {
+    for parent in Parent::ALL {
+        let now = partitions::database_now(&database.api).await?;
+        for name in partitions::list(&database.api, parent).await? {
+            let Some(begin) = begins_at(parent, &name) else { continue };
+            if now < begin + kept(parent, retention) {
+                continue;
+            }
+            let mut transaction = database.api.begin().await?;
+            if !partitions::try_lock(&mut *transaction).await? {
+                return Ok(()); // another instance is at it
+            }
+            if parent == Parent::NotificationContents {
+                let end = id_bound(begin + period(parent, retention));
+                let copied = partitions::keep_contents(&mut *transaction, id_bound(begin), end).await?;
+                tracing::debug!(partition = name, copied, "contents of waiting deliveries kept");
+            }
+            partitions::drop(&mut transaction, &name).await?;
+            transaction.commit().await?;
+            tracing::info!(partition = name, "partition dropped");
+        }
+    }
+    Ok(())
+}
+
+/// Does the rounds until stopped.
+pub async fn run(
+    database: Database,
+    dispatcher: Dispatcher,
+    key_use: Arc<KeyUse>,
+    retention: Retention,
+    stop: CancellationToken,
+) {
+    let mut rounds = tokio::time::interval(EVERY);
+    let mut gauges = tokio::time::interval(GAUGES_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = rounds.tick() => round(&database, &retention).await,
+            _ = gauges.tick() => {
+                telemetry::metrics::upkeep();
+                let waiting = store::deliveries::estimate_waiting(&database.api).await.unwrap_or(0);
+                telemetry::metrics::gauges(dispatcher.held(), waiting, dispatcher.instances_alive());
+                flush_key_use(&database, &key_use).await;
+            }
+        }
+    }
+    flush_key_use(&database, &key_use).await;
+}
+
+async fn round(database: &Database, retention: &Retention) {
+    let done = async {
+        make_partitions(database, retention).await?;
+        drop_partitions(database, retention).await?;
+        forget(database).await?;
+        cancel_orphans(database).await
+    };
+    if let Err(error) = done.await {
+        tracing::warn!(%error, "maintenance failed; the next round is in a minute");
+    }
+}
+
+async fn forget(database: &Database) -> sqlx::Result<()> {
+    let now = partitions::database_now(&database.api).await?;
+    store::idempotency::delete_old(&database.api, now - IDEMPOTENCY_FOR).await?;
+    let mut transaction = database.api.begin().await?;
+    if partitions::try_lock(&mut *transaction).await? {
+        partitions::forget_contents(&mut transaction, now - CONTENTS_FOR, now).await?;
+    }
+    transaction.commit().await
+}
+
+/// Ends what waits for certificates that were deleted.
+async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
+    for certificate in store::deliveries::orphaned_certificates(&database.api).await? {
+        loop {
+            let now = partitions::database_now(&database.api).await?;
+            let reason = "certificate_missing";
+            let ended =
+                store::deliveries::cancel_of_certificate(&database.api, certificate, reason, now, CANCEL_BATCH).await?;
+            telemetry::metrics::cancelled_waiting(ended);
+            if ended < CANCEL_BATCH.unsigned_abs() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn flush_key_use(database: &Database, key_use: &KeyUse) {
+    let (keys, times) = key_use.take();
+    if !keys.is_empty()
+        && let Err(error) = store::api_keys::touch(&database.api, &keys, &times).await
+    {
+        tracing::debug!(%error, "cannot note when keys were used");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Retention = Retention { event_days: 7, event_partition_hours: 24 };
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    #[test]
+    fn partitions_join_without_gaps_from_before_now_to_well_ahead() {
+        let now = at("2026-11-24T23:59:59Z");
+        for parent in Parent::ALL {
+            let planned = plan(parent, &RETENTION, now);
+            for pair in planned.windows(2) {
+                assert_eq!(pair[0].upper, pair[1].lower);
+            }
+            assert!(begins_at(parent, &planned[0].name).unwrap() < now - Span::minutes(59), "{parent:?}");
+            let last = begins_at(parent, &planned.last().unwrap().name).unwrap();
+            assert!(last + period(parent, &RETENTION) > now + Span::days(1), "{parent:?}");
+            assert!(planned.iter().all(|planned| planned.name.len() < 63));
+        }
+        let keys = plan(Parent::MessageKeys, &RETENTION, now);
+        assert_eq!(keys[0].name, "message_keys_20261123_00");
+        assert_eq!((keys[0].lower.as_str(), keys[0].upper.as_str()), ("2026-11-23", "2026-11-24"));
+    }
+
+    #[test]
+    fn nothing_is_dropped_while_it_is_needed() {
+        for (parent, begin, needed_until) in [
+            (Parent::MessageKeys, "2026-11-22T00:00:00Z", "2026-11-24T23:59:59Z"),
+            (Parent::NotificationContents, "2026-11-24T10:00:00Z", "2026-11-24T11:59:59Z"),
+            (Parent::DeliveryEvents, "2026-11-24T00:00:00Z", "2026-12-01T23:59:59Z"),
+        ] {
+            assert!(at(needed_until) < at(begin) + kept(parent, &RETENTION), "{parent:?}");
+        }
+    }
+}
