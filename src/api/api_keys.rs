@@ -25,7 +25,7 @@ use crate::store::api_keys::{ApiKey, Scope};
 /// A new key.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewApiKey {
+pub(super) struct NewApiKey {
     pub name: Name,
     pub scope: Scope,
     /// The one app it is for; needed for `chat`, optional for `viewer` and `admin`.
@@ -35,7 +35,7 @@ pub struct NewApiKey {
 
 /// A key; its secret is shown once, when it is made.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ApiKeyView {
+pub(super) struct ApiKeyView {
     pub key_id: Uuid,
     pub name: String,
     pub scope: Scope,
@@ -69,7 +69,7 @@ impl From<ApiKey> for ApiKeyView {
     (status = 400, body = super::Problem),
     (status = 404, description = "the app", body = super::Problem),
 ))]
-pub async fn create(
+pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     idempotency: IdempotencyKey,
@@ -116,7 +116,7 @@ pub async fn create(
 #[utoipa::path(get, path = "/v1/api-keys", tag = "operator", params(PageQuery), responses(
     (status = 200, body = Page<ApiKeyView>),
 ))]
-pub async fn list(
+pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Query(page): Query<PageQuery>,
@@ -135,7 +135,11 @@ pub async fn list(
     (status = 204),
     (status = 404, body = super::Problem),
 ))]
-pub async fn revoke(State(api): State<Api>, caller: Caller, Path(key_id): Path<Uuid>) -> Result<Response, ApiError> {
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(key_id): Path<Uuid>,
+) -> Result<Response, ApiError> {
     caller.administrator()?;
     let mut transaction = api.database.api.begin().await?;
     if !store::api_keys::revoke(&mut *transaction, key_id, caller.0.app_id, api.clock.now()).await? {

@@ -23,7 +23,7 @@ use crate::store::apps::App;
 /// A new app.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewApp {
+pub(super) struct NewApp {
     /// Chosen by the operator: the SDKAppID.
     pub app_id: AppId,
     pub name: Name,
@@ -34,7 +34,7 @@ pub struct NewApp {
 /// What to change; what is left out stays.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AppChange {
+pub(super) struct AppChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
     /// Setting names to values; a setting left out stays.
@@ -45,7 +45,7 @@ pub struct AppChange {
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AppView {
+pub(super) struct AppView {
     pub app_id: AppId,
     pub name: String,
     pub settings: AppSettings,
@@ -75,7 +75,7 @@ fn check(settings: &AppSettings) -> Result<(), ApiError> {
     (status = 400, body = super::Problem),
     (status = 409, description = "`id-taken`", body = super::Problem),
 ))]
-pub async fn create(
+pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     key: IdempotencyKey,
@@ -110,7 +110,7 @@ pub async fn create(
 #[utoipa::path(get, path = "/v1/apps", tag = "operator", params(PageQuery), responses(
     (status = 200, body = Page<AppView>),
 ))]
-pub async fn list(
+pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Query(page): Query<PageQuery>,
@@ -131,7 +131,7 @@ pub async fn list(
     (status = 200, body = AppView),
     (status = 404, body = super::Problem),
 ))]
-pub async fn read(
+pub(super) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -147,7 +147,7 @@ pub async fn read(
     (status = 400, body = super::Problem),
     (status = 404, body = super::Problem),
 ))]
-pub async fn update(
+pub(super) async fn update(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -172,9 +172,8 @@ pub async fn update(
 }
 
 fn merged(settings: &AppSettings, change: serde_json::Map<String, serde_json::Value>) -> Result<AppSettings, ApiError> {
-    let mut whole = match serde_json::to_value(settings) {
-        Ok(serde_json::Value::Object(whole)) => whole,
-        _ => return Err(ApiError::Internal("settings are not an object")),
+    let Ok(serde_json::Value::Object(mut whole)) = serde_json::to_value(settings) else {
+        return Err(ApiError::Internal("settings are not an object"));
     };
     whole.extend(change);
     let text = serde_json::Value::Object(whole).to_string();
@@ -192,7 +191,11 @@ fn merged(settings: &AppSettings, change: serde_json::Map<String, serde_json::Va
     (status = 404, body = super::Problem),
     (status = 409, description = "`in-use`", body = super::Problem),
 ))]
-pub async fn delete(State(api): State<Api>, caller: Caller, Path(app_id): Path<AppId>) -> Result<Response, ApiError> {
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(app_id): Path<AppId>,
+) -> Result<Response, ApiError> {
     caller.administer_all()?;
     let mut transaction = api.database.api.begin().await?;
     let is_deleted = store::apps::delete(&mut *transaction, app_id).await.map_err(|error| match &error {

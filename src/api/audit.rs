@@ -18,7 +18,7 @@ use crate::store::audit::AuditEvent;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct AuditQuery {
+pub(super) struct AuditQuery {
     /// Of this app only.
     pub app_id: Option<AppId>,
     /// `next` of the page before.
@@ -32,7 +32,7 @@ pub struct AuditQuery {
     (status = 200, body = Page<AuditEvent>),
     (status = 403, body = super::Problem),
 ))]
-pub async fn list(
+pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Query(query): Query<AuditQuery>,

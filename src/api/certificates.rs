@@ -26,7 +26,7 @@ use crate::vendor::xiaomi;
 /// What every certificate has, besides the vendor's own fields.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Common {
+pub(super) struct Common {
     /// Chosen by the operator, so that client apps in the field can keep their number; else the server chooses.
     pub certificate_id: Option<CertificateId>,
     /// For operators to tell accounts apart.
@@ -42,7 +42,7 @@ const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
 /// A new Xiaomi certificate. Each vendor has its own fields; `vendor` tells which.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
-pub struct NewXiaomiCertificate {
+pub(super) struct NewXiaomiCertificate {
     /// `xiaomi`
     #[schema(example = "xiaomi")]
     vendor: String,
@@ -57,7 +57,7 @@ pub struct NewXiaomiCertificate {
 
 /// A certificate without its secrets.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CertificateView {
+pub(super) struct CertificateView {
     pub certificate_id: CertificateId,
     pub app_id: AppId,
     pub vendor: VendorKind,
@@ -82,7 +82,7 @@ pub struct CertificateView {
 
 /// The deliveries of a certificate in memory, and what holds them up.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LaneView {
+pub(super) struct LaneView {
     /// Deliveries in memory: waiting for their turn, or on the wire.
     pub held: usize,
     /// The vendor fails: calls stop, one probe at a time.
@@ -97,7 +97,7 @@ pub struct LaneView {
 
 /// A message class that waits for its quota.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HeldClass {
+pub(super) struct HeldClass {
     pub message_class: String,
     pub until: DateTime<Utc>,
 }
@@ -144,8 +144,16 @@ impl From<FieldError> for ApiError {
     }
 }
 
+/// A posted object, taken apart.
+struct Posted {
+    vendor: Option<Value>,
+    common: Common,
+    /// The vendor's own.
+    fields: Map<String, Value>,
+}
+
 /// Parts a posted object into vendor, common fields and the vendor's own.
-fn take_apart(mut fields: Map<String, Value>) -> Result<(Option<Value>, Common, Map<String, Value>), ApiError> {
+fn take_apart(mut fields: Map<String, Value>) -> Result<Posted, ApiError> {
     let vendor = fields.remove("vendor");
     let common: Map<String, Value> =
         COMMON_FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), fields.remove(*name)?))).collect();
@@ -154,7 +162,7 @@ fn take_apart(mut fields: Map<String, Value>) -> Result<(Option<Value>, Common, 
         let message = "must be 1 to 100000 calls a second".to_owned();
         return Err(ApiError::InvalidBody { field: "rate_limit".to_owned(), message });
     }
-    Ok((vendor, common, fields))
+    Ok(Posted { vendor, common, fields })
 }
 
 fn supported_vendor(vendor: Option<&Value>) -> Result<VendorKind, ApiError> {
@@ -185,7 +193,7 @@ fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<()
     (status = 404, description = "the app", body = super::Problem),
     (status = 409, description = "`id-taken`, in this app or another", body = super::Problem),
 ))]
-pub async fn create(
+pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -195,7 +203,7 @@ pub async fn create(
     caller.administer(app_id)?;
     api.app(app_id)?;
     let request = format!("POST /v1/apps/{app_id}/certificates {}", json!(fields));
-    let (vendor, common, fields) = take_apart(fields)?;
+    let Posted { vendor, common, fields } = take_apart(fields)?;
     let vendor = supported_vendor(vendor.as_ref())?;
     let account = read_account(vendor, fields)?;
     if let Some(before) = key.replay(&api, &caller, &request).await? {
@@ -260,7 +268,7 @@ fn shown_fields(view: &CertificateView) -> Value {
 /// An app's certificates, by id.
 #[utoipa::path(get, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), PageQuery),
     responses((status = 200, body = Page<CertificateView>), (status = 404, body = super::Problem)))]
-pub async fn list(
+pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -286,7 +294,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
     params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
     responses((status = 200, body = CertificateView), (status = 404, body = super::Problem)))]
-pub async fn read(
+pub(super) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
@@ -305,7 +313,7 @@ pub async fn read(
     params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewXiaomiCertificate,
     responses((status = 200, body = CertificateView), (status = 400, body = super::Problem),
         (status = 404, body = super::Problem)))]
-pub async fn update(
+pub(super) async fn update(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
@@ -314,7 +322,7 @@ pub async fn update(
     caller.administer(app_id)?;
     let changed: Vec<String> = change.keys().cloned().collect();
     let removes_rate_limit = change.get("rate_limit").is_some_and(Value::is_null);
-    let (vendor, common, fields) = take_apart(change)?;
+    let Posted { vendor, common, fields } = take_apart(change)?;
     if vendor.is_some() || common.certificate_id.is_some() {
         let field = if vendor.is_some() { "vendor" } else { "certificate_id" };
         let message = "cannot be changed: make another certificate".to_owned();
@@ -356,7 +364,7 @@ pub async fn update(
 #[utoipa::path(delete, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
     params(("app" = AppId, Path), ("certificate" = CertificateId, Path)),
     responses((status = 204), (status = 404, body = super::Problem)))]
-pub async fn delete(
+pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
@@ -373,7 +381,7 @@ pub async fn delete(
 }
 
 /// `POST .../certificates/{certificate}:verb`: the router knows no suffixes, so the verb is read here.
-pub async fn act(
+pub(super) async fn act(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, target)): Path<(AppId, String)>,

@@ -25,7 +25,7 @@ const MAX_DEVICES: i64 = 200;
 /// A token report.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewBinding {
+pub(super) struct NewBinding {
     pub certificate_id: CertificateId,
     /// The vendor's token as the client got it.
     pub token: Text<1, 1024>,
@@ -35,7 +35,7 @@ pub struct NewBinding {
 
 /// What a report came to.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BindingAnswer {
+pub(super) struct BindingAnswer {
     /// The device has no live session: the token is kept, not pushed to, and becomes active on the user's login.
     pub pending: bool,
     pub device: DeviceView,
@@ -43,7 +43,7 @@ pub struct BindingAnswer {
 
 /// A device.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DeviceView {
+pub(super) struct DeviceView {
     pub device_id: String,
     pub platform: Platform,
     pub session_state: SessionState,
@@ -60,7 +60,7 @@ pub struct DeviceView {
 
 /// A binding; the token is shown as a short digest.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BindingView {
+pub(super) struct BindingView {
     pub certificate_id: CertificateId,
     pub vendor: VendorKind,
     /// A short digest, e.g. `#9f86d081884c`: to compare, not to send to.
@@ -71,7 +71,7 @@ pub struct BindingView {
 
 /// All devices of a user.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Devices {
+pub(super) struct Devices {
     pub items: Vec<DeviceView>,
 }
 
@@ -101,7 +101,7 @@ impl From<Device> for DeviceView {
     responses((status = 200, body = BindingAnswer), (status = 202, description = "pending", body = BindingAnswer),
         (status = 400, description = "`invalid-body`: also a certificate that is not the app's", body = super::Problem),
         (status = 404, body = super::Problem)))]
-pub async fn bind(
+pub(super) async fn bind(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, user_id, device_id)): Path<(AppId, Name, Name)>,
@@ -135,7 +135,7 @@ pub async fn bind(
 #[utoipa::path(delete, path = "/v1/apps/{app}/users/{user}/devices/{device}/binding", tag = "chat server",
     params(("app" = AppId, Path), ("user" = Name, Path), ("device" = Name, Path)),
     responses((status = 204), (status = 404, description = "no live binding", body = super::Problem)))]
-pub async fn unbind(
+pub(super) async fn unbind(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, user_id, device_id)): Path<(AppId, Name, Name)>,
@@ -153,7 +153,7 @@ pub async fn unbind(
 #[utoipa::path(get, path = "/v1/apps/{app}/users/{user}/devices", tag = "chat server",
     params(("app" = AppId, Path), ("user" = Name, Path)),
     responses((status = 200, body = Devices), (status = 404, description = "the app", body = super::Problem)))]
-pub async fn list(
+pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, user_id)): Path<(AppId, Name)>,

@@ -15,7 +15,7 @@ use crate::store;
 use crate::store::idempotency::Answered;
 
 /// The header, if sent.
-pub struct IdempotencyKey(Option<String>);
+pub(super) struct IdempotencyKey(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
@@ -36,7 +36,7 @@ impl IdempotencyKey {
     /// What was answered before to the same request of this caller.
     /// # Errors
     /// `idempotency-key-reused` when the request was another one.
-    pub async fn replay(&self, api: &Api, caller: &Caller, request: &str) -> Result<Option<Response>, ApiError> {
+    pub(super) async fn replay(&self, api: &Api, caller: &Caller, request: &str) -> Result<Option<Response>, ApiError> {
         let Some(key) = &self.0 else { return Ok(None) };
         let since = api.clock.now() - TimeDelta::hours(48);
         match store::idempotency::find(&api.database.api, caller.0.key_id, key, since).await? {
@@ -50,7 +50,7 @@ impl IdempotencyKey {
     }
 
     /// Keeps an answer in the transaction of its write. `answer` must hold no secret.
-    pub async fn keep(
+    pub(super) async fn keep(
         &self,
         api: &Api,
         caller: &Caller,

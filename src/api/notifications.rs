@@ -30,13 +30,15 @@ const MAX_BATCH: usize = 100;
 const MAX_TTL_S: u32 = 604_800;
 const MAX_DATA_BYTES: usize = 1_024;
 const MAX_LISTED_DEVICES: usize = 100;
+/// The reason in the trace of what a caller cancelled.
+const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
 /// The most rows of a notification's story in one answer.
 const MAX_STORY: i64 = 5_000;
 
 /// A notification.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NotificationRequest {
+pub(super) struct NotificationRequest {
     /// The chat server's own id. The same id (and part) within 48 hours is the same notification.
     pub message_id: Name,
     /// A large group is posted in parts, each with up to 1000 of its members.
@@ -96,7 +98,7 @@ fn default_ttl_s() -> u32 {
 /// A receiver.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RecipientRequest {
+pub(super) struct RecipientRequest {
     pub user_id: Name,
     /// The number on the app's icon, where the vendor has one.
     #[serde(default)]
@@ -106,7 +108,7 @@ pub struct RecipientRequest {
 
 /// What was accepted: committed, and kept through any crash.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct AcceptedView {
+pub(super) struct AcceptedView {
     pub notification_id: Uuid,
     /// Deliveries made: one per device that gets the push.
     pub deliveries: i64,
@@ -119,7 +121,7 @@ pub struct AcceptedView {
 
 /// A user or a device without a delivery.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct SkippedView {
+pub(super) struct SkippedView {
     pub user_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
@@ -256,7 +258,7 @@ pub(super) fn skips(event: &store::events::Event) -> Vec<SkippedView> {
     (status = 429, description = "`too-many-waiting-deliveries`: nothing was stored", body = Problem),
     (status = 503, description = "`overloaded` or `database-unavailable`: send the same request again", body = Problem),
 ))]
-pub async fn create(
+pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -272,7 +274,7 @@ pub async fn create(
 /// Several notifications in one call.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BatchRequest {
+pub(super) struct BatchRequest {
     /// 1 to 100.
     #[schema(min_items = 1, max_items = 100)]
     pub notifications: Vec<NotificationRequest>,
@@ -280,13 +282,13 @@ pub struct BatchRequest {
 
 /// One result per notification, in their order.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BatchView {
+pub(super) struct BatchView {
     pub results: Vec<BatchResult>,
 }
 
 /// What became of one notification of a batch: accepted, or a problem.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BatchResult {
+pub(super) struct BatchResult {
     /// What the single call would have answered.
     #[schema(example = 202)]
     pub status: u16,
@@ -304,7 +306,7 @@ pub struct BatchResult {
     (status = 400, description = "nothing was stored", body = Problem),
     (status = 404, description = "the app", body = Problem),
 ))]
-pub async fn create_batch(
+pub(super) async fn create_batch(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
@@ -342,7 +344,7 @@ pub async fn create_batch(
 
 /// A notification and what became of it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NotificationView {
+pub(super) struct NotificationView {
     pub notification_id: Uuid,
     pub accepted_at: DateTime<Utc>,
     /// Deliveries that ended, by outcome.
@@ -359,7 +361,7 @@ pub struct NotificationView {
 #[utoipa::path(get, path = "/v1/apps/{app}/notifications/{notification}", tag = "chat server",
     params(("app" = AppId, Path), ("notification" = Uuid, Path)),
     responses((status = 200, body = NotificationView), (status = 404, body = Problem)))]
-pub async fn read(
+pub(super) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, id)): Path<(AppId, Uuid)>,
@@ -403,7 +405,7 @@ fn accepted_at(notification: NotificationId) -> DateTime<Utc> {
 
 /// What a cancellation did.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Cancelled {
+pub(super) struct Cancelled {
     /// Deliveries that will not be sent. Those on the wire go on; the notification's story tells.
     pub cancelled: u64,
 }
@@ -412,7 +414,7 @@ pub struct Cancelled {
 #[utoipa::path(delete, path = "/v1/apps/{app}/notifications/{notification}", tag = "chat server",
     params(("app" = AppId, Path), ("notification" = Uuid, Path)),
     responses((status = 200, body = Cancelled), (status = 404, body = Problem)))]
-pub async fn cancel(
+pub(super) async fn cancel(
     State(api): State<Api>,
     caller: Caller,
     Path((app_id, id)): Path<(AppId, Uuid)>,
@@ -429,9 +431,9 @@ pub async fn cancel(
     if !is_known {
         return Err(ApiError::NotFound { what: "notification of this app" });
     }
-    const REASON: &str = "cancelled_by_caller";
-    let in_memory = api.dispatcher.cancel(notification, REASON).await;
-    let stored = store::deliveries::cancel_of_notification(pool, notification, REASON, api.clock.now()).await?;
+    let in_memory = api.dispatcher.cancel(notification, CANCELLED_BY_CALLER).await;
+    let stored =
+        store::deliveries::cancel_of_notification(pool, notification, CANCELLED_BY_CALLER, api.clock.now()).await?;
     telemetry::metrics::cancelled_waiting(stored);
     Ok(Json(Cancelled { cancelled: stored + in_memory as u64 }).into_response())
 }

@@ -56,6 +56,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// Serves it.
-pub async fn serve() -> Response {
+pub(super) async fn serve() -> Response {
     Json(document()).into_response()
 }

@@ -11,7 +11,7 @@ use crate::telemetry;
 
 /// The process runs.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "It runs")))]
-pub async fn healthz() -> &'static str {
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
@@ -20,7 +20,7 @@ pub async fn healthz() -> &'static str {
     (status = 200, description = "Ready"),
     (status = 503, description = "The database does not answer, or a stop has begun", body = super::Problem),
 ))]
-pub async fn readyz(State(api): State<Api>) -> Response {
+pub(super) async fn readyz(State(api): State<Api>) -> Response {
     if api.dispatcher.is_fresh() && !api.dispatcher.is_stopping() {
         (StatusCode::OK, "ready\n").into_response()
     } else {
@@ -32,6 +32,6 @@ pub async fn readyz(State(api): State<Api>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses(
     (status = 200, description = "Metrics in the Prometheus text format", content_type = "text/plain"),
 ))]
-pub async fn metrics() -> Response {
+pub(super) async fn metrics() -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::metrics::render()).into_response()
 }

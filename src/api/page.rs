@@ -14,7 +14,7 @@ const MAX_LIMIT: u16 = 200;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct PageQuery {
+pub(super) struct PageQuery {
     /// `next` of the page before.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -26,7 +26,7 @@ pub struct PageQuery {
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
+pub(super) struct Page<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Page<T> {
 }
 
 /// The rows of a page, in range.
-pub fn checked_limit(limit: Option<u16>) -> Result<usize, ApiError> {
+pub(super) fn checked_limit(limit: Option<u16>) -> Result<usize, ApiError> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if (1..=MAX_LIMIT).contains(&limit) {
         Ok(usize::from(limit))
@@ -44,7 +44,7 @@ pub fn checked_limit(limit: Option<u16>) -> Result<usize, ApiError> {
 }
 
 /// Reads a cursor made by [`cursor`].
-pub fn position<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
+pub(super) fn position<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
     URL_SAFE_NO_PAD
         .decode(cursor)
@@ -56,13 +56,13 @@ pub fn position<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>,
 }
 
 /// A cursor for a position; opaque to callers.
-pub fn cursor(position: impl std::fmt::Display) -> String {
+pub(super) fn cursor(position: impl std::fmt::Display) -> String {
     URL_SAFE_NO_PAD.encode(position.to_string())
 }
 
 impl<T> Page<T> {
     /// From one row more than a page holds: the surplus row only tells that there is a next page.
-    pub fn new(mut items: Vec<T>, limit: usize, position: impl Fn(&T) -> String) -> Self {
+    pub(super) fn new(mut items: Vec<T>, limit: usize, position: impl Fn(&T) -> String) -> Self {
         let has_more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| has_more).map(|last| cursor(position(last)));

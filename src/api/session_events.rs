@@ -22,7 +22,7 @@ const MAX_KICKED: usize = 100;
 /// A batch of events; applied in their order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SessionEvents {
+pub(super) struct SessionEvents {
     /// 1 to 1000.
     #[schema(min_items = 1, max_items = 1000)]
     pub events: Vec<SessionEvent>,
@@ -31,7 +31,7 @@ pub struct SessionEvents {
 /// One event.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SessionEvent {
+pub(super) struct SessionEvent {
     pub user_id: Name,
     pub device_id: Name,
     #[schema(inline)]
@@ -68,20 +68,20 @@ pub struct SessionEvent {
 /// How a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Link {
+pub(super) enum Link {
     Close,
     Timeout,
 }
 
 /// One result per event, in their order.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SessionResults {
+pub(super) struct SessionResults {
     pub results: Vec<SessionResult>,
 }
 
 /// What became of an event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SessionResult {
+pub(super) struct SessionResult {
     pub result: ResultKind,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ pub struct SessionResult {
 /// See [`SessionResult`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ResultKind {
+pub(super) enum ResultKind {
     Applied,
     /// A newer event of this session was applied before.
     Stale,
@@ -108,7 +108,7 @@ pub enum ResultKind {
     (status = 400, description = "nothing was applied", body = super::Problem),
     (status = 404, description = "the app", body = super::Problem),
 ))]
-pub async fn post(
+pub(super) async fn post(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,

@@ -25,7 +25,7 @@ const MAX_PARTS: i64 = 20;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct TraceQuery {
+pub(super) struct TraceQuery {
     pub user_id: Option<String>,
     /// The chat server's message id, within the last 48 hours; with `user_id` only that user's part of it.
     pub message_id: Option<String>,
@@ -39,7 +39,7 @@ pub struct TraceQuery {
 
 /// A time line, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Trace {
+pub(super) struct Trace {
     pub events: Vec<TraceEvent>,
     /// What has not ended.
     pub waiting: Vec<WaitingView>,
@@ -53,7 +53,7 @@ pub struct Trace {
 
 /// One event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TraceEvent {
+pub(super) struct TraceEvent {
     pub at: DateTime<Utc>,
     pub notification_id: Uuid,
     /// Absent where the event concerns no single delivery.
@@ -115,7 +115,7 @@ impl From<&Event> for TraceEvent {
 
 /// A delivery that has not ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WaitingView {
+pub(super) struct WaitingView {
     pub delivery_id: Uuid,
     pub user_id: String,
     pub device_id: String,
@@ -148,7 +148,7 @@ impl From<Waiting> for WaitingView {
 #[utoipa::path(get, path = "/v1/apps/{app}/trace", tag = "chat server", params(("app" = AppId, Path), TraceQuery),
     responses((status = 200, body = Trace), (status = 400, body = super::Problem),
         (status = 404, description = "the app", body = super::Problem)))]
-pub async fn read(
+pub(super) async fn read(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,

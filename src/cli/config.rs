@@ -16,9 +16,8 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(command: &ConfigCommand, settings: &Settings) -> Outcome {
     let text = match command {
         ConfigCommand::Check => {
-            let warnings: String =
-                settings.warnings().into_iter().map(|warning| format!("warning: {warning}\n")).collect();
-            format!("{warnings}the settings are valid\n")
+            let warnings = settings.warnings().into_iter().map(|warning| format!("warning: {warning}"));
+            warnings.chain(["the settings are valid\n".to_owned()]).collect::<Vec<_>>().join("\n")
         }
         ConfigCommand::Show => toml::to_string(settings)?,
     };

@@ -90,12 +90,13 @@ async fn execute(arguments: Arguments) -> Outcome {
 
 /// Tells an error with its causes, each on a line of its own.
 fn failed(error: &dyn std::error::Error) -> ExitCode {
+    use std::fmt::Write as _;
     use std::io::Write as _;
     let mut text = format!("rouse: {error}\n");
     let mut source = error.source();
     while let Some(cause) = source {
         if !text.contains(&cause.to_string()) {
-            text.push_str(&format!("  because: {cause}\n"));
+            let _infallible = writeln!(text, "  because: {cause}");
         }
         source = cause.source();
     }

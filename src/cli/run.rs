@@ -13,7 +13,7 @@ use crate::secrets::{SecretError, new_master_key};
 
 /// Why there is no database or no key.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub(super) enum SetupError {
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     #[error(transparent)]
@@ -27,14 +27,14 @@ pub enum SetupError {
 }
 
 /// A database to work with, and the private Postgres behind it, if it is one.
-pub struct Store {
+pub(super) struct Store {
     pub url: SecretString,
     pub embedded: Option<EmbeddedPostgres>,
 }
 
 impl Store {
     /// The configured database, or the private one in the data directory.
-    pub async fn open(settings: &Settings, mode: Mode) -> Result<Self, SetupError> {
+    pub(super) async fn open(settings: &Settings, mode: Mode) -> Result<Self, SetupError> {
         if !settings.is_embedded() {
             return Ok(Self { url: settings.database.url.clone(), embedded: None });
         }
@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// Stops the private Postgres.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
@@ -67,7 +67,7 @@ fn given(path: &Path) -> Option<PathBuf> {
 }
 
 /// The configured master key; with the private Postgres one is made on first use.
-pub fn master_key(settings: &Settings) -> Result<SecretString, SetupError> {
+pub(super) fn master_key(settings: &Settings) -> Result<SecretString, SetupError> {
     let configured = &settings.security.master_key;
     if !configured.expose_secret().is_empty() {
         return Ok(configured.clone());

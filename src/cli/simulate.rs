@@ -10,7 +10,7 @@ use crate::simulator::{Latency, StartError, XiaomiApp, XiaomiSimulator, XiaomiWo
 
 /// Options of `rouse simulate`.
 #[derive(Debug, Clone, Args)]
-pub struct SimulateArgs {
+pub(super) struct SimulateArgs {
     /// Where the first stand-in listens; loopback only. Port 0 takes any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
     pub listen: SocketAddr,
@@ -34,7 +34,7 @@ pub struct SimulateArgs {
 
 /// One known app.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct App {
+pub(super) struct App {
     /// The `AppSecret`.
     pub secret: String,
     /// The Android package.
@@ -43,7 +43,7 @@ pub struct App {
 
 /// Why `rouse simulate` ended.
 #[derive(Debug, thiserror::Error)]
-pub enum SimulateError {
+pub(super) enum SimulateError {
     /// A stand-in did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -60,7 +60,7 @@ pub enum SimulateError {
 ///
 /// # Errors
 /// [`SimulateError`]: a port is taken or not on loopback, standard output is closed, signals cannot be watched.
-pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
+pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
     print(&mut io::stdout().lock(), &[("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url())])
         .map_err(SimulateError::Output)?;

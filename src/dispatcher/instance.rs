@@ -17,7 +17,7 @@ const FENCED_AFTER: Duration = Duration::from_secs(4);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Instance {
+pub(super) struct Instance {
     id: AtomicI64,
     started: Instant,
     /// Milliseconds from `started` to the beginning of the last renewal that worked.
@@ -30,7 +30,7 @@ pub struct Instance {
 
 impl Instance {
     /// A registered instance, just renewed.
-    pub fn new(id: InstanceId) -> Self {
+    pub(super) fn new(id: InstanceId) -> Self {
         Self {
             id: AtomicI64::new(i64::from(id.0)),
             started: Instant::now(),
@@ -41,17 +41,17 @@ impl Instance {
         }
     }
 
-    pub fn id(&self) -> InstanceId {
+    pub(super) fn id(&self) -> InstanceId {
         InstanceId(i32::try_from(self.id.load(Ordering::Acquire)).unwrap_or_default())
     }
 
     /// Whether a new call may start.
-    pub fn may_send(&self) -> bool {
+    pub(super) fn may_send(&self) -> bool {
         self.now_ms().saturating_sub(self.renewed_ms.load(Ordering::Acquire)) < millis(FENCED_AFTER)
     }
 
     /// How many instances share the vendors' rate limits.
-    pub fn alive(&self) -> i64 {
+    pub(super) fn alive(&self) -> i64 {
         self.alive.load(Ordering::Relaxed).max(1)
     }
 

@@ -23,7 +23,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 
 /// What becomes of a delivery's row.
 #[derive(Debug, Clone)]
-pub enum RowChange {
+pub(super) enum RowChange {
     /// It ended.
     End,
     /// It waits unowned until `due_at`, with this many attempts made.
@@ -34,7 +34,7 @@ pub enum RowChange {
 
 /// What the trace will say.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub(super) struct Told {
     pub at: DateTime<Utc>,
     /// `attempt`, `postponed`, `cancelled`, `expired`.
     pub kind: &'static str,
@@ -48,7 +48,7 @@ pub struct Told {
 
 /// One result.
 #[derive(Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     pub app_id: AppId,
     pub certificate_id: CertificateId,
     pub held: Held,

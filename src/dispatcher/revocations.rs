@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::domain::id::AppId;
 
 /// A delivery judged longer ago than this is judged again before it is sent, whatever happened meanwhile.
-pub const FRESH_FOR: Duration = Duration::from_secs(1);
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(1);
 /// Revocations are kept until every delivery judged before them is no longer fresh, with a wide margin.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 

@@ -231,7 +231,7 @@ impl Worker {
                     telemetry::metrics::skipped(skip.reason, 1);
                 }
                 let notification_id = plan.notification.notification_id;
-                submit(&self.dispatcher, plan.notification, plan.expires_at, plan.parts, judged_at);
+                submit(&self.dispatcher, &plan.notification, plan.expires_at, plan.parts, judged_at);
                 answer(plan.answer, Ok(Accepted::New { notification_id, deliveries, skipped: plan.skipped }));
             } else {
                 self.give_room_back(&plan);
@@ -283,17 +283,17 @@ impl Worker {
         let mut answered_since = None;
         while !unsettled.is_empty() {
             tokio::time::sleep(Duration::from_millis(250)).await;
-            let ids: Vec<Uuid> = unsettled.iter().flat_map(|(_, _, parts)| parts).flat_map(first_delivery).collect();
+            let ids: Vec<Uuid> = unsettled.iter().flat_map(|(_, _, parts)| parts).filter_map(first_delivery).collect();
             let owner = self.dispatcher.instance_id();
             match store::deliveries::owned(&self.database.api, owner, &ids).await {
-                Ok(owned) => {
+                Ok(stored_ids) => {
                     let answered = *answered_since.get_or_insert_with(Instant::now);
                     let is_stored =
-                        |parts: &[Part]| parts.iter().flat_map(first_delivery).any(|id| owned.contains(&id));
+                        |parts: &[Part]| parts.iter().filter_map(first_delivery).any(|id| stored_ids.contains(&id));
                     let (stored, others): (Vec<_>, Vec<_>) =
                         unsettled.into_iter().partition(|(_, _, parts)| is_stored(parts));
                     for (notification, expires_at, parts) in stored {
-                        submit(&self.dispatcher, notification, expires_at, parts, judged_at);
+                        submit(&self.dispatcher, &notification, expires_at, parts, judged_at);
                     }
                     unsettled = others;
                     if answered.elapsed() > SETTLE_FOR {
@@ -316,14 +316,14 @@ fn first_delivery(part: &Part) -> Option<Uuid> {
 
 fn submit(
     dispatcher: &crate::dispatcher::Dispatcher,
-    notification: SharedNotification,
+    notification: &SharedNotification,
     expires_at: DateTime<Utc>,
     parts: Vec<Part>,
     judged_at: Instant,
 ) {
     for part in parts {
         if part.room == Room::Reserved {
-            let notification = Arc::clone(&notification);
+            let notification = Arc::clone(notification);
             let parcel = Parcel { notification, expires_at, judged_at, deliveries: part.deliveries };
             dispatcher.submit(part.certificate_id, parcel);
         }
