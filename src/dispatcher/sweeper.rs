@@ -138,7 +138,10 @@ fn lanes_with_room(inner: &Inner) -> Vec<(i64, i64)> {
     let snapshot = inner.directory.snapshot();
     let mut left = ROUND_BATCH.min(inner.free_memory());
     let mut lanes = Vec::new();
-    for entry in snapshot.certificates.values() {
+    let entries = || snapshot.certificates.values();
+    // A different lane comes first each time, so that none starves behind the backlogs of others.
+    let first = rand::random_range(0..snapshot.certificates.len().max(1));
+    for entry in entries().skip(first).chain(entries().take(first)) {
         if left == 0 {
             break;
         }

@@ -114,11 +114,11 @@ pub async fn of_user_in_groups(
         r#"WITH recent AS MATERIALIZED (
                SELECT at, delivery_id, kind, final, duplicate, skipped_users, skipped_devices, skipped_reasons
                FROM delivery_events WHERE app_id = $1 AND user_id = '' AND at >= $3 AND at < $4
-               ORDER BY at DESC LIMIT $5)
-           SELECT at AS "at!", delivery_id AS "delivery_id!", kind AS "kind!", final AS "final!", duplicate AS "duplicate!",
-               skipped_users, skipped_devices, skipped_reasons,
-               (SELECT CASE WHEN count(*) = $5 THEN min(at) END FROM recent) AS looked_back_to
-           FROM recent WHERE $2 = ANY (skipped_users) ORDER BY at DESC"#,
+               ORDER BY at DESC LIMIT $5),
+           looked AS (SELECT CASE WHEN count(*) = $5 THEN min(at) END AS back_to FROM recent)
+           SELECT r.at AS "at?", r.delivery_id AS "delivery_id?", r.kind AS "kind?", r.final AS "final?",
+               r.duplicate AS "duplicate?", r.skipped_users, r.skipped_devices, r.skipped_reasons, l.back_to
+           FROM looked l LEFT JOIN recent r ON $2 = ANY (r.skipped_users) ORDER BY r.at DESC"#,
         app_id.0,
         user_id,
         from,
@@ -127,24 +127,25 @@ pub async fn of_user_in_groups(
     )
     .fetch_all(db)
     .await?;
-    let looked_back_to = rows.first().and_then(|row| row.looked_back_to);
+    let looked_back_to = rows.first().and_then(|row| row.back_to);
+    // The one row without an event only tells how far was looked.
+    let rows = rows.into_iter().filter_map(|row| Some((row.at?, row.delivery_id?, row.kind.clone()?, row)));
     let events = rows
-        .into_iter()
-        .map(|row| Event {
-            at: row.at,
-            delivery_id: row.delivery_id,
+        .map(|(at, delivery_id, kind, row)| Event {
+            at,
+            delivery_id,
             user_id: user_id.to_owned(),
             device_id: None,
             certificate_id: None,
-            kind: row.kind,
+            kind,
             reason: None,
             vendor_code: None,
             vendor_message_id: None,
             latency_ms: None,
             attempt: None,
             detail: None,
-            duplicate: row.duplicate,
-            r#final: row.r#final,
+            duplicate: row.duplicate.unwrap_or(false),
+            r#final: row.r#final.unwrap_or(false),
             skipped_users: row.skipped_users,
             skipped_devices: row.skipped_devices,
             skipped_reasons: row.skipped_reasons,
