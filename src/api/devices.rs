@@ -18,6 +18,7 @@ use crate::domain::text::{Name, Text};
 use crate::secrets::masked_token;
 use crate::sessions::{self, Change, Changed};
 use crate::store;
+use crate::vendor::registry::check_token;
 
 /// The most devices of one user that are shown.
 const MAX_DEVICES: i64 = 200;
@@ -117,6 +118,7 @@ pub(super) async fn bind(
                 message: "names no certificate of this app".to_owned(),
             }
         })?;
+    check_token(vendor, &new.token).map_err(|message| ApiError::InvalidBody { field: "token".to_owned(), message })?;
     let token = ReportedToken { certificate_id: new.certificate_id, vendor, token: new.token.into_string() };
     let change = Change::Report {
         user_id: user_id.into_string(),

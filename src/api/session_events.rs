@@ -14,6 +14,7 @@ use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{Applied, Event, EventType, Platform, Refusal, ReportedToken, judge_time};
 use crate::domain::text::{Name, Text};
 use crate::sessions::{Change, Changed};
+use crate::vendor::registry::check_token;
 
 /// The most events of one call, and devices of one kick.
 const MAX_EVENTS: usize = 1_000;
@@ -126,6 +127,12 @@ pub(super) async fn post(
     }
     let now = api.clock.now();
     let snapshot = api.directory.snapshot().clone();
+    for (index, event) in batch.events.iter().enumerate() {
+        let entry = event.certificate_id.and_then(|id| snapshot.certificate_of(app_id, id));
+        let (Some(entry), Some(token)) = (entry, &event.token) else { continue };
+        check_token(entry.certificate.vendor, token)
+            .map_err(|message| ApiError::InvalidBody { field: format!("events[{index}].token"), message })?;
+    }
     // Events that can be judged by themselves are; the others keep their order in one transaction.
     let judged: Vec<Result<(Event, bool), Refusal>> =
         batch.events.into_iter().map(|event| judge(event, app_id, &snapshot, now)).collect();

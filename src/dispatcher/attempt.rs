@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::Inner;
@@ -29,6 +30,7 @@ const IN_MEMORY_RETRY: Duration = Duration::from_secs(1);
 /// Sends a parcel and records how each of its deliveries ended or what it waits for.
 pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<Entry>, mut parcel: Parcel) {
     let Some(vendor) = entry.ready() else {
+        lane.state().breaker.abandon_probe();
         lane.push_front(parcel);
         return;
     };
@@ -52,6 +54,11 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         postpone(inner, lane, parcel, until, "quota_spent").await;
         return;
     }
+    if !inner.instance.may_send() {
+        lane.state().breaker.abandon_probe();
+        lane.push_front(parcel);
+        return;
+    }
     send(inner, lane, entry, vendor, parcel, &class).await;
 }
 
@@ -72,7 +79,12 @@ async fn send(
         .collect();
     telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
     let started = Instant::now();
-    let mut outcomes = vendor.send(&push, &targets).await;
+    // A bug in an adapter must not take the message or the lane with it.
+    let call = std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind();
+    let mut outcomes = call.await.unwrap_or_else(|_| {
+        tracing::error!(vendor = %vendor.kind(), "an adapter panicked");
+        Outcome::new(Reason::Unrecognised).with_code("adapter panicked").for_each(targets.len())
+    });
     let elapsed = started.elapsed();
     telemetry::metrics::call_ended(vendor.kind(), elapsed);
     // An adapter that answers too few outcomes has a bug; the message is not lost for it.

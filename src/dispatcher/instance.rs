@@ -125,6 +125,7 @@ async fn register_again(inner: &Inner) {
         Ok(id) => {
             tracing::error!(old = inner.instance.id().0, new = id.0, "this instance was given up by the others");
             inner.instance.id.store(i64::from(id.0), Ordering::Release);
+            inner.abandon_queued();
         }
         Err(error) => tracing::warn!(%error, "cannot register again"),
     }
@@ -140,9 +141,12 @@ async fn take_over_silent(inner: &Inner) -> sqlx::Result<()> {
 
 /// Gives a dead instance's deliveries to everybody and forgets it.
 pub(super) async fn take_over(inner: &Inner, dead: InstanceId) -> sqlx::Result<()> {
-    // Removed first: should it still live, it sees that it was given up and starts no call under its old id.
-    store::instances::remove(&inner.database.api, dead).await?;
-    let released = store::deliveries::release_owner(&inner.database.api, dead).await?;
+    // One transaction, and the removal first: it waits for statements that insert or claim as this owner, and later ones
+    // find it gone, so no row is left to it.
+    let mut transaction = inner.database.api.begin().await?;
+    store::instances::remove(&mut *transaction, dead).await?;
+    let released = store::deliveries::release_owner(&mut *transaction, dead).await?;
+    transaction.commit().await?;
     tracing::warn!(instance = dead.0, deliveries = released, "took over from a silent instance");
     inner.sweep_now.notify_one();
     Ok(())

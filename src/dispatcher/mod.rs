@@ -317,8 +317,10 @@ impl Dispatcher {
         }
         let id = inner.instance.id();
         let given_back = async {
-            store::deliveries::release_owner(&inner.database.api, id).await?;
-            store::instances::remove(&inner.database.api, id).await
+            let mut transaction = inner.database.api.begin().await?;
+            store::instances::remove(&mut *transaction, id).await?;
+            store::deliveries::release_owner(&mut *transaction, id).await?;
+            transaction.commit().await
         };
         if let Err(error) = given_back.await {
             tracing::warn!(%error, "cannot give deliveries back; others take them over in a few seconds");
@@ -392,6 +394,14 @@ impl Inner {
         self.lane(certificate_id).release(count);
         if self.held.fetch_sub(count, Ordering::AcqRel) == count {
             self.is_idle.notify_waiters();
+        }
+    }
+
+    /// Forgets what waits in the lanes: it belongs to others now.
+    fn abandon_queued(&self) {
+        for lane in self.all_lanes() {
+            let parcels = lane.state().drain();
+            self.release(lane.certificate_id, parcels.iter().map(|parcel| parcel.deliveries.len()).sum());
         }
     }
 

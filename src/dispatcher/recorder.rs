@@ -18,6 +18,8 @@ use crate::{store, telemetry};
 const MAX_BATCH: usize = 1_000;
 /// How long the first result waits for company.
 const COLLECT_FOR: Duration = Duration::from_millis(5);
+/// The most of a vendor's code or message id that is kept.
+const MAX_VENDOR_CHARS: usize = 200;
 /// Between two tries while the database is away.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
@@ -142,8 +144,8 @@ fn columns(batch: &[Entry]) -> Record {
         events.certificate_ids.push(entry.certificate_id.0);
         events.kinds.push(told.kind);
         events.reasons.push(told.reason.clone());
-        events.vendor_codes.push(told.vendor_code.clone());
-        events.vendor_message_ids.push(told.vendor_message_id.clone());
+        events.vendor_codes.push(told.vendor_code.as_deref().map(storable));
+        events.vendor_message_ids.push(told.vendor_message_id.as_deref().map(storable));
         events.latencies_ms.push(told.latency_ms);
         events.attempts.push(told.attempt);
         events.details.push(told.detail.clone());
@@ -151,4 +153,21 @@ fn columns(batch: &[Entry]) -> Record {
         events.changes_row.push(!matches!(entry.change, RowChange::Keep));
     }
     record
+}
+
+/// A vendor's text as Postgres can store it: without NUL, at a sane length. A statement that the database refuses would be
+/// tried for ever.
+fn storable(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_VENDOR_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendors_odd_text_never_blocks_the_recorder() {
+        assert_eq!(storable("a\0b"), "ab");
+        assert_eq!(storable(&"好".repeat(1_000)).chars().count(), MAX_VENDOR_CHARS);
+    }
 }

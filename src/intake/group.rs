@@ -15,7 +15,7 @@ use crate::domain::app::{AppSettings, BadgeSource};
 use crate::domain::id::{CertificateId, MAX_DELIVERIES, NotificationId};
 use crate::domain::notification::{Notification, SharedNotification};
 use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
-use crate::store::notifications::{Acceptance, RoutedDevice, Skip};
+use crate::store::notifications::{Acceptance, RoutedDevice, Skip, Stored};
 use crate::{store, telemetry};
 
 /// How long a commit without an answer may still come true: the statement's own time limit, and some.
@@ -150,8 +150,9 @@ impl Worker {
 
     async fn store(self: &Arc<Self>, plans: Vec<Plan>, judged_at: Instant) {
         let group = self.rows(&plans);
-        match store::notifications::accept(&self.database.pipeline, &group, self.clock.now()).await {
-            Ok(fresh) => self.answer_all(plans, &fresh.into_iter().collect(), judged_at).await,
+        let (owner, now) = (self.dispatcher.instance_id(), self.clock.now());
+        match store::notifications::accept(&self.database.pipeline, &group, owner, now).await {
+            Ok(stored) => self.answer_all(plans, stored, judged_at).await,
             Err(error) if is_ambiguous(&error) => {
                 tracing::error!(%error, requests = plans.len(), "no answer to a commit; asking what became of it");
                 self.settle_later(plans, judged_at);
@@ -174,7 +175,6 @@ impl Worker {
     }
 
     fn rows(&self, plans: &[Plan]) -> Acceptance {
-        let owner = self.dispatcher.instance_id().0;
         let now = self.clock.now();
         let mut group = Acceptance::default();
         for plan in plans {
@@ -207,7 +207,7 @@ impl Worker {
                     rows.due_at.push(if let Room::HeldUntil(until) = part.room { until } else { now });
                     rows.expires_at.push(plan.expires_at);
                     rows.badges.push(held.badge);
-                    rows.owners.push((part.room == Room::Reserved).then_some(owner));
+                    rows.owned.push(part.room == Room::Reserved);
                     rows.priorities.push(plan.notification.content.priority.rank());
                 }
             }
@@ -222,7 +222,8 @@ impl Worker {
     }
 
     /// After the commit: what is new goes into the lanes, what was known is answered as such.
-    async fn answer_all(&self, plans: Vec<Plan>, fresh: &HashSet<NotificationId>, judged_at: Instant) {
+    async fn answer_all(&self, plans: Vec<Plan>, stored: Stored, judged_at: Instant) {
+        let fresh: HashSet<NotificationId> = stored.fresh.into_iter().collect();
         for plan in plans {
             if fresh.contains(&plan.notification.notification_id) {
                 let deliveries = plan.deliveries();
@@ -231,7 +232,12 @@ impl Worker {
                     telemetry::metrics::skipped(skip.reason, 1);
                 }
                 let notification_id = plan.notification.notification_id;
-                submit(&self.dispatcher, &plan.notification, plan.expires_at, plan.parts, judged_at);
+                if stored.is_owner {
+                    submit(&self.dispatcher, &plan.notification, plan.expires_at, plan.parts, judged_at);
+                } else {
+                    // Given up by the others meanwhile: the deliveries wait unowned, for anyone.
+                    self.give_room_back(&plan);
+                }
                 answer(plan.answer, Ok(Accepted::New { notification_id, deliveries, skipped: plan.skipped }));
             } else {
                 self.give_room_back(&plan);

@@ -28,7 +28,7 @@ pub struct Claimed {
 }
 
 /// Claims due deliveries for `instance`: of each lane (`certificate_ids[i]`) at most `rooms[i]` of one priority, oldest
-/// first. Rows another instance is claiming are passed over.
+/// first. Rows another instance is claiming are passed over; an instance that was given up claims nothing.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     instance: InstanceId,
@@ -38,8 +38,9 @@ pub async fn claim(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
-        "UPDATE deliveries SET owner = $1
-         WHERE delivery_id = ANY (ARRAY(
+        "WITH owner AS MATERIALIZED (SELECT instance_id FROM instances WHERE instance_id = $1 FOR KEY SHARE)
+         UPDATE deliveries SET owner = $1
+         WHERE EXISTS (SELECT FROM owner) AND delivery_id = ANY (ARRAY(
              SELECT due.delivery_id FROM unnest($3::bigint[], $4::bigint[]) AS lane(certificate_id, room)
              CROSS JOIN LATERAL (
                  SELECT d.delivery_id FROM deliveries d

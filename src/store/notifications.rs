@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::array_literal;
 use super::devices::{parse_platform, parse_state};
 use super::unknown;
-use crate::domain::id::{AppId, NotificationId};
+use crate::domain::id::{AppId, InstanceId, NotificationId};
 use crate::domain::session::{BindingStatus, Platform, SessionState};
 
 /// One device of one recipient, as routing sees it.
@@ -92,7 +92,7 @@ pub struct NewDeliveries {
     pub due_at: Vec<DateTime<Utc>>,
     pub expires_at: Vec<DateTime<Utc>>,
     pub badges: Vec<Option<i32>>,
-    pub owners: Vec<Option<i32>>,
+    pub owned: Vec<bool>,
     pub priorities: Vec<i16>,
 }
 
@@ -141,19 +141,32 @@ impl Skips {
     }
 }
 
-/// Stores a group of requests in one statement, which is its own transaction: committed when it returns. Answers the
-/// notifications that are new; the others' message ids were taken before, and nothing of them is stored.
+/// What a group's commit came to.
+#[derive(Debug)]
+pub struct Stored {
+    /// The notifications that are new; the others' message ids were taken before, and nothing of them is stored.
+    pub fresh: Vec<NotificationId>,
+    /// Deliveries inserted as owned are; false when this instance had been given up, and they wait unowned.
+    pub is_owner: bool,
+}
+
+/// Stores a group of requests in one statement, which is its own transaction: committed when it returns.
+///
+/// Deliveries flagged as owned get `owner`, whose row is locked meanwhile: nobody can give the instance up between the look
+/// and the commit, so no row is ever left to an owner that is gone.
 ///
 /// The day is the database's. In the first five minutes of a day the key is also claimed for the day before, so that the
 /// primary key settles the race of two instances over midnight.
 pub async fn accept(
     db: impl PgExecutor<'_>,
     group: &Acceptance,
+    owner: InstanceId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<NotificationId>> {
+) -> sqlx::Result<Stored> {
     let (m, d, s) = (&group.messages, &group.deliveries, &group.skips);
-    let fresh = sqlx::query_scalar!(
-        r#"WITH clock AS MATERIALIZED (
+    let rows = sqlx::query!(
+        r#"WITH owner AS MATERIALIZED (SELECT instance_id FROM instances WHERE instance_id = $30 FOR KEY SHARE),
+           clock AS MATERIALIZED (
                SELECT (now() AT TIME ZONE 'utc')::date AS day, (now() AT TIME ZONE 'utc')::time < '00:05' AS is_early),
            wanted AS MATERIALIZED (
                SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bytea[], $5::uuid[], $6::int[], $7::int[], $8::bytea[])
@@ -181,11 +194,11 @@ pub async fn accept(
                INSERT INTO deliveries (delivery_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at, badge,
                                        owner, priority)
                SELECT n.delivery_id, n.app_id, n.certificate_id, n.user_id, n.device_id, n.token, n.due_at, n.expires_at, n.badge,
-                   n.owner, n.priority
+                   CASE WHEN n.owned THEN (SELECT o.instance_id FROM owner o) END, n.priority
                FROM unnest($9::uuid[], $10::uuid[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::int[], $20::smallint[])
+                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::bool[], $20::smallint[])
                    AS n(delivery_id, notification_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at,
-                        badge, owner, priority)
+                        badge, owned, priority)
                WHERE (n.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE),
            skips AS (
                INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, kind, reason, final,
@@ -195,7 +208,7 @@ pub async fn accept(
                FROM unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[])
                    AS k(notification_id, app_id, user_id, device_id, reason, users, devices, reasons)
                WHERE (k.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)
-           SELECT notification_id FROM fresh"#,
+           SELECT notification_id, EXISTS (SELECT FROM owner) AS "is_owner!" FROM fresh"#,
         &m.app_ids,
         &m.message_ids,
         &m.parts,
@@ -214,7 +227,7 @@ pub async fn accept(
         &d.due_at,
         &d.expires_at,
         &d.badges as &[Option<i32>],
-        &d.owners as &[Option<i32>],
+        &d.owned,
         &d.priorities,
         now,
         &s.notification_ids,
@@ -225,10 +238,12 @@ pub async fn accept(
         &s.users as &[Option<String>],
         &s.devices as &[Option<String>],
         &s.all_reasons as &[Option<String>],
+        owner.0,
     )
     .fetch_all(db)
     .await?;
-    Ok(fresh.into_iter().map(NotificationId).collect())
+    let is_owner = rows.first().is_some_and(|row| row.is_owner);
+    Ok(Stored { fresh: rows.into_iter().map(|row| NotificationId(row.notification_id)).collect(), is_owner })
 }
 
 /// What a message id became the first time.

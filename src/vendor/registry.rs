@@ -72,6 +72,19 @@ pub fn read_account(kind: VendorKind, mut fields: Map<String, Value>) -> Result<
     }
 }
 
+/// Checks a reported token's syntax. Xiaomi's are joined by commas in a call, so one with a comma would name other devices.
+/// # Errors
+/// A sentence for the caller.
+pub fn check_token(kind: VendorKind, token: &str) -> Result<(), String> {
+    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+    match kind {
+        VendorKind::Xiaomi if !is_plain || token.contains(',') => {
+            Err("must be printable ASCII without blanks and commas, as Xiaomi issues it".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The error for a vendor without an adapter.
 pub fn unsupported() -> FieldError {
     let names: Vec<_> = SUPPORTED.iter().map(|kind| kind.as_str()).collect();
@@ -162,6 +175,14 @@ mod tests {
         assert_eq!(account.identifiers, json!({"app_id": "1", "region": "eu"}));
         assert_eq!(account.secrets, json!({"app_secret": "s"}));
         assert_eq!(account.defaults, json!({"channel_id": "c"}));
+    }
+
+    #[test]
+    fn a_token_that_would_name_other_devices_is_refused() {
+        assert!(check_token(VendorKind::Xiaomi, "//9TSU0tWElBT01J+L3g=").is_ok());
+        for token in ["a,b", "a b", "a\n", "é"] {
+            assert!(check_token(VendorKind::Xiaomi, token).is_err(), "{token}");
+        }
     }
 
     #[test]
