@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Every key with its default, unit and meaning.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
 
+/// Names the settings file, so it is no setting itself.
+pub const CONFIG_FILE_VARIABLE: &str = "ROUSE_CONFIG_FILE";
+
 /// All settings; `config/default.toml` documents each.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -138,7 +141,8 @@ pub enum ConfigError {
 impl Settings {
     /// Reads defaults, then `file`, then the environment, and checks the result.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with("ROUSE_")).collect();
+        let is_setting = |name: &str| name.starts_with("ROUSE_") && name != CONFIG_FILE_VARIABLE;
+        let environment = std::env::vars().filter(|(name, _)| is_setting(name)).collect();
         Self::read(file, environment)
     }
 

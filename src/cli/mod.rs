@@ -25,7 +25,7 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 #[command(name = "rouse", version, about, max_term_width = 100)]
 struct Arguments {
     /// Settings beyond the defaults, as TOML; `ROUSE_SECTION__KEY` variables beat it
-    #[arg(long, global = true, value_name = "FILE", env = "ROUSE_CONFIG_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = crate::config::CONFIG_FILE_VARIABLE)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
