@@ -16,6 +16,8 @@ struct Inner {
     started: Instant,
     /// Microseconds from `started` to the epoch's time: now = elapsed + base.
     base_us: AtomicI64,
+    /// How far a test moved it ahead; corrections leave it alone.
+    ahead_us: AtomicI64,
     /// The latest time given out.
     latest_us: AtomicI64,
 }
@@ -32,13 +34,15 @@ impl Clock {
         Self(Arc::new(Inner {
             started: Instant::now(),
             base_us: AtomicI64::new(now.timestamp_micros()),
+            ahead_us: AtomicI64::new(0),
             latest_us: AtomicI64::new(i64::MIN),
         }))
     }
 
     /// The time, to the microsecond (what Postgres stores).
     pub fn now(&self) -> DateTime<Utc> {
-        let now_us = self.0.base_us.load(Ordering::Relaxed).saturating_add(self.elapsed_us());
+        let ahead_us = self.0.ahead_us.load(Ordering::Relaxed);
+        let now_us = self.0.base_us.load(Ordering::Relaxed).saturating_add(self.elapsed_us()).saturating_add(ahead_us);
         let latest_us = self.0.latest_us.fetch_max(now_us, Ordering::Relaxed).max(now_us);
         DateTime::from_timestamp_micros(latest_us).unwrap_or(DateTime::UNIX_EPOCH)
     }
@@ -55,18 +59,16 @@ impl Clock {
         self.0.base_us.store(base, Ordering::Relaxed);
     }
 
+    /// Moves the clock ahead of the database's, for tests that must not wait.
+    pub fn advance(&self, step: TimeDelta) {
+        self.0.ahead_us.fetch_add(step.num_microseconds().unwrap_or(0), Ordering::Relaxed);
+    }
+
     fn elapsed_us(&self) -> i64 {
         i64::try_from(self.0.started.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 }
 
-/// A clock's time moved by a fixed step, for tests that must not wait.
-impl Clock {
-    /// Moves the clock ahead.
-    pub fn advance(&self, step: TimeDelta) {
-        self.0.base_us.fetch_add(step.num_microseconds().unwrap_or(0), Ordering::Relaxed);
-    }
-}
 
 #[cfg(test)]
 mod tests {

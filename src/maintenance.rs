@@ -192,7 +192,9 @@ async fn forget(database: &Database) -> sqlx::Result<()> {
 }
 
 /// Ends what waits for certificates that were deleted.
-async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
+/// # Errors
+/// Database errors.
+pub async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
     for certificate in store::deliveries::orphaned_certificates(&database.api).await? {
         loop {
             let now = partitions::database_now(&database.api).await?;
