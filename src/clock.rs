@@ -69,7 +69,6 @@ impl Clock {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

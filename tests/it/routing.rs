@@ -122,7 +122,7 @@ async fn a_late_logout_of_an_older_login_is_ignored(pool: PgPool) {
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn event_times_in_the_future_are_taken_as_now_and_old_ones_refused(pool: PgPool) {
     let world = World::start(pool).await;
-    let now = world.server.clock().now().timestamp_millis();
+    let now = world.server().clock().now().timestamp_millis();
     let future = world.try_event("alice", "phone", "login", json!({"event_time": now + 3_600_000})).await;
     assert_eq!(future, json!({"result": "applied", "time_adjusted": true}));
     let old = world.try_event("alice", "phone", "logout", json!({"event_time": now - 8 * 86_400_000})).await;

@@ -114,7 +114,7 @@ async fn what_waits_for_a_deleted_certificate_ends_explained(pool: PgPool) {
     let (world, accepted) = waiting(pool).await;
     let path = format!("/v1/apps/{APP}/certificates/{CERTIFICATE}");
     world.call(Method::DELETE, &path, Some(&world.admin_key), None).await;
-    rouse::maintenance::cancel_orphans(world.server.database()).await.unwrap();
+    rouse::maintenance::cancel_orphans(world.server().database()).await.unwrap();
     let story = world.story(&accepted).await;
     assert_eq!(story["outcomes"], json!({"cancelled": 1}));
     assert_eq!(story["events"][0]["reason"], "certificate_missing");
@@ -146,7 +146,7 @@ async fn contents_of_waiting_deliveries_outlive_their_partition(pool: PgPool) {
     assert_eq!(copied.await.unwrap(), 1);
     sqlx::query("DELETE FROM notification_contents").execute(&world.pool).await.unwrap();
     let mut connection = world.pool.acquire().await.unwrap();
-    let now = world.server.clock().now();
+    let now = world.server().clock().now();
     let hour = TimeDelta::hours(1);
     rouse::store::partitions::forget_contents(&mut connection, now - hour, now).await.unwrap();
     world.act(CERTIFICATE, "resume").await;
@@ -178,15 +178,14 @@ async fn an_app_with_too_much_waiting_gets_429_and_nothing_is_stored(pool: PgPoo
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_stop_gives_back_what_was_not_sent_and_a_start_sends_it(pool: PgPool) {
-    let world = World::start_with(pool.clone(), &[("DISPATCH__CALLS_IN_FLIGHT", "1")]).await;
+    let mut world = World::start_with(pool.clone(), &[("DISPATCH__CALLS_IN_FLIGHT", "1")]).await;
     world.killed_users(20).await;
     world.xiaomi.set_latency(rouse::simulator::Latency::fixed(100));
     for n in 0..20 {
         world.notify(&format!("m{n}"), &[&format!("user-{n}")], json!({})).await;
     }
-    let World { server, xiaomi, .. } = world;
-    server.stop().await;
-    let sent = xiaomi.received_total();
+    world.stop().await;
+    let sent = world.xiaomi.received_total();
     let waiting: i64 =
         sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE owner IS NULL").fetch_one(&pool).await.unwrap();
     assert_eq!(sent + waiting.unsigned_abs(), 20, "sent {sent}, waiting {waiting}");

@@ -23,7 +23,7 @@ pub(crate) const CHANNEL: &str = "134567";
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) struct World {
-    pub(crate) server: Server,
+    server: Option<Server>,
     pub(crate) xiaomi: XiaomiSimulator,
     pub(crate) pool: PgPool,
     pub(crate) admin_key: String,
@@ -93,8 +93,7 @@ impl World {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-        environment
-            .extend(settings.iter().map(|(name, value)| (format!("ROUSE_{name}"), (*value).to_owned())));
+        environment.extend(settings.iter().map(|(name, value)| (format!("ROUSE_{name}"), (*value).to_owned())));
         let settings = Settings::read(None, environment).unwrap();
         let options = StartOptions {
             database_url: database_url(&pool).into(),
@@ -107,7 +106,7 @@ impl World {
         let world = Self {
             api: format!("http://{}", server.address()),
             event_ms: (server.clock().now().timestamp_millis() - 60_000).into(),
-            server,
+            server: Some(server),
             xiaomi,
             pool,
             admin_key,
@@ -116,6 +115,15 @@ impl World {
         world.admin(Method::POST, "/v1/apps", json!({"app_id": APP, "name": "Chat"})).await.ok();
         world.certificate(CERTIFICATE, json!({})).await;
         world
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("not stopped")
+    }
+
+    /// Stops the server as SIGTERM does.
+    pub(crate) async fn stop(&mut self) {
+        self.server.take().expect("not stopped").stop().await;
     }
 
     /// Stores a Xiaomi certificate of the app; `change` beats the usual fields.
@@ -218,12 +226,12 @@ impl World {
 
     /// Waits until this server holds no delivery in memory.
     pub(crate) async fn idle(&self) {
-        tokio::time::timeout(Duration::from_secs(20), self.server.dispatcher().idle()).await.expect("idle in time");
+        tokio::time::timeout(Duration::from_secs(20), self.server().dispatcher().idle()).await.expect("idle in time");
     }
 
     /// Brings in what is due, and waits until it is done.
     pub(crate) async fn run(&self) {
-        self.server.dispatcher().sweep_once().await.unwrap();
+        self.server().dispatcher().sweep_once().await.unwrap();
         self.idle().await;
     }
 
@@ -255,7 +263,7 @@ impl World {
     }
 
     pub(crate) fn advance(&self, step: TimeDelta) {
-        self.server.clock().advance(step);
+        self.server().clock().advance(step);
     }
 
     /// The bodies a phone got, oldest first.
@@ -282,6 +290,15 @@ impl World {
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+/// A test's database can only be dropped when the server has let go of it.
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            tokio::spawn(server.stop());
+        }
     }
 }
 
