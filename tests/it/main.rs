@@ -10,13 +10,14 @@
 
 mod world;
 
-// mod api;
-// mod bad_input;
-// mod certificates;
+mod api;
+mod bad_input;
+mod certificates;
 // mod dedupe;
-// mod hosts;
+mod hosts;
 // mod kill;
 // mod outcomes;
 // mod plans;
+mod process;
 mod routing;
 mod waiting;
