@@ -31,4 +31,5 @@ CREATE TABLE devices (
 CREATE UNIQUE INDEX devices_live_token ON devices (app_id, vendor, token_digest)
     WHERE binding_status IN ('active','muted');
 -- Account switch: who else was signed in on this phone.
-CREATE INDEX devices_by_device ON devices (app_id, device_id);
+-- The device id leads: led by the app it would tempt the planner to read a whole app.
+CREATE INDEX devices_by_device ON devices (device_id, app_id);

@@ -170,7 +170,7 @@ impl Settings {
     fn checked(self) -> Result<Self, ConfigError> {
         let d = &self.dispatch;
         for (key, value, range) in [
-            ("database.api_connections", u64::from(self.database.api_connections), 1..=1_000),
+            ("database.api_connections", u64::from(self.database.api_connections), 2..=1_000),
             ("embedded.shared_buffers_mb", u64::from(self.embedded.shared_buffers_mb), 16..=1_000_000),
             ("server.request_timeout_s", self.server.request_timeout_s, 1..=600),
             ("server.stop_deadline_s", self.server.stop_deadline_s, 0..=3_600),

@@ -78,7 +78,7 @@ async fn try_apply(
     step: usize,
 ) -> sqlx::Result<(Vec<Changed>, Vec<DeviceKey>)> {
     let now = clock.now();
-    let mut transaction = database.api.begin().await?;
+    let mut transaction = database.sessions.begin().await?;
     let mut results = Vec::with_capacity(changes.len());
     let mut all_revoked = Vec::new();
     let mut cancelled = 0;

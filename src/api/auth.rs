@@ -91,13 +91,12 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        if !api.failed_logins.may_try(address) {
-            return Err(ApiError::TooManyFailedLogins);
-        }
         let key = bearer(parts).and_then(|key| api.directory.snapshot().key(&api_key_hash(key)).cloned());
         let Some(key) = key else {
+            // A valid key always passes: behind one proxy a stranger's guesses must not lock the chat server out.
+            let may_try = api.failed_logins.may_try(address);
             api.failed_logins.failed(address);
-            return Err(ApiError::Unauthorized);
+            return Err(if may_try { ApiError::Unauthorized } else { ApiError::TooManyFailedLogins });
         };
         api.key_use.note(key.key_id, api.clock.now());
         Ok(Self(key))
@@ -124,7 +123,9 @@ impl FailedLogins {
 
     fn may_try(&self, address: Option<IpAddr>) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.0.elapsed() >= WINDOW || counts.1.get(&address).is_none_or(|failures| *failures < self.per_minute)
+        let failures =
+            counts.1.get(&address).or_else(|| counts.1.get(&None).filter(|_| counts.1.len() > MAX_ADDRESSES));
+        counts.0.elapsed() >= WINDOW || failures.is_none_or(|failures| *failures < self.per_minute)
     }
 
     fn failed(&self, address: Option<IpAddr>) {
@@ -132,7 +133,8 @@ impl FailedLogins {
         if counts.0.elapsed() >= WINDOW {
             *counts = (Instant::now(), HashMap::new());
         }
-        let key = if counts.1.len() < MAX_ADDRESSES { address } else { None };
+        let has_room = counts.1.len() < MAX_ADDRESSES || counts.1.contains_key(&address);
+        let key = if has_room { address } else { None };
         *counts.1.entry(key).or_default() += 1;
     }
 }

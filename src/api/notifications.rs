@@ -15,6 +15,7 @@ use super::error::{ApiError, Problem};
 use super::extract::{Body, Path};
 use super::trace::{TraceEvent, WaitingView};
 use super::{Api, Caller};
+use crate::dispatcher::CANCELLED_BY_CALLER;
 use crate::domain::id::{AppId, NotificationId};
 use crate::domain::notification::{Content, Priority};
 use crate::domain::offline_push_info::OfflinePushInfo;
@@ -30,8 +31,6 @@ const MAX_BATCH: usize = 100;
 const MAX_TTL_S: u32 = 604_800;
 const MAX_DATA_BYTES: usize = 1_024;
 const MAX_LISTED_DEVICES: usize = 100;
-/// The reason in the trace of what a caller cancelled.
-const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
 /// The most rows of a notification's story in one answer.
 const MAX_STORY: i64 = 5_000;
 
@@ -142,6 +141,9 @@ fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotificatio
         if to.badge.is_some_and(|badge| badge < 0) {
             return fail(format!("to[{index}].badge"), "must not be negative".to_owned());
         }
+    }
+    if request.body.trim().is_empty() {
+        return fail("body".to_owned(), "must not be blank".to_owned());
     }
     if request.ttl_s > MAX_TTL_S {
         return fail("ttl_s".to_owned(), format!("must be 0 to {MAX_TTL_S} seconds"));
@@ -431,7 +433,9 @@ pub(super) async fn cancel(
     if !is_known {
         return Err(ApiError::NotFound { what: "notification of this app" });
     }
-    let in_memory = api.dispatcher.cancel(notification, CANCELLED_BY_CALLER).await;
+    // In a task of its own: a caller that goes away must not leave it half done.
+    let dispatcher = api.dispatcher.clone();
+    let in_memory = tokio::spawn(async move { dispatcher.cancel(app_id, notification).await }).await.unwrap_or(0);
     let stored =
         store::deliveries::cancel_of_notification(pool, notification, CANCELLED_BY_CALLER, api.clock.now()).await?;
     telemetry::metrics::cancelled_waiting(stored);

@@ -1,5 +1,6 @@
 //! One parcel's way from the lane to the recorder: judged again where need be, sent, and every target's ending decided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{Push, Target, Vendor, fit};
 use crate::{store, telemetry};
 
+/// The reason in the trace of what a caller cancelled.
+pub const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
 /// Retries sooner than this stay in memory.
 const IN_MEMORY_RETRY: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,14 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
     if parcel.expires_at <= now {
         for held in parcel.deliveries {
             let told = told(now, "expired", Some("time_to_live"), &held);
+            end(inner, lane, &parcel.notification, held, told).await;
+        }
+        lane.state().breaker.abandon_probe();
+        return;
+    }
+    if inner.is_cancelled(&parcel.notification) {
+        for held in parcel.deliveries {
+            let told = told(now, "cancelled", Some(CANCELLED_BY_CALLER), &held);
             end(inner, lane, &parcel.notification, held, told).await;
         }
         lane.state().breaker.abandon_probe();
@@ -97,10 +108,22 @@ async fn send(
         let until = vendor.limits().quota_reset.next(began_at);
         inner.hold_class(lane, class, until, spent.vendor_code.as_deref()).await;
     }
-    let call = Call { vendor, began_at, elapsed, push: &push, verdict };
+    let ended_at = inner.clock.now();
+    // One jitter for all: what goes out together is tried again together.
+    let call = Call { vendor, began_at, ended_at, elapsed, push: &push, verdict, jitter: rand::random() };
+    let mut soon: BTreeMap<Duration, Vec<Held>> = BTreeMap::new();
     for (held, outcome) in parcel.deliveries.into_iter().zip(outcomes) {
         telemetry::metrics::attempt_ended(vendor.kind(), outcome.reason);
-        conclude(inner, lane, &call, &parcel.notification, parcel.expires_at, held, outcome).await;
+        let again = conclude(inner, lane, &call, &parcel.notification, parcel.expires_at, held, outcome).await;
+        if let Some((wait, held)) = again {
+            soon.entry(wait).or_default().push(held);
+        }
+    }
+    for (wait, deliveries) in soon {
+        let notification = Arc::clone(&parcel.notification);
+        let judged_at = Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now);
+        let parcel = Parcel { notification, expires_at: parcel.expires_at, judged_at, deliveries };
+        retry_in_memory(inner, lane, parcel, wait);
     }
 }
 
@@ -108,9 +131,11 @@ async fn send(
 struct Call<'a> {
     vendor: &'a Arc<dyn Vendor>,
     began_at: DateTime<Utc>,
+    ended_at: DateTime<Utc>,
     elapsed: Duration,
     push: &'a Push,
     verdict: PruneVerdict,
+    jitter: f64,
 }
 
 /// What the prune breaker allows for this call.
@@ -125,17 +150,20 @@ fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
     let limits = vendor.limits();
     let content = &parcel.notification.content;
     let info = content.offline_push_info.as_ref();
-    let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    let title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
-    let body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
-    let (title, title_cut) = fit::fit("title", &title, limits.title);
-    let (body, body_cut) = fit::fit("body", &body, limits.body);
+    let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
+    let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
+    let (title, title_cut) = fit::fit("title", &full_title, limits.title);
+    let (body, body_cut) = fit::fit("body", &full_body, limits.body);
+    let (title, body) = (title.into_owned(), body.into_owned());
     let time_to_live =
         if content.ttl_s == 0 { Duration::ZERO } else { (parcel.expires_at - now).to_std().unwrap_or_default() };
     Push {
         notification: Arc::clone(&parcel.notification),
-        title: title.into_owned(),
-        body: body.into_owned(),
+        title,
+        body,
+        full_title,
+        full_body,
         cuts: title_cut.into_iter().chain(body_cut).collect(),
         badge: parcel.deliveries.first().and_then(|held| held.badge),
         time_to_live,
@@ -270,6 +298,8 @@ fn weigh(
     PruneVerdict { dead: verdict, malformed }
 }
 
+/// Decides and records what follows for one target. Answers the delivery and the wait when it is tried again so soon that
+/// it stays in memory.
 async fn conclude(
     inner: &Arc<Inner>,
     lane: &Arc<Lane>,
@@ -278,12 +308,17 @@ async fn conclude(
     expires_at: DateTime<Utc>,
     mut held: Held,
     outcome: Outcome,
-) {
+) -> Option<(Duration, Held)> {
     let attempt = held.attempts.saturating_add(1);
-    let now = inner.clock.now();
+    let now = call.ended_at;
     // Time to live 0 means one attempt.
     let end_of_time = if notification.content.ttl_s == 0 { now } else { expires_at };
-    let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, rand::random());
+    let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, call.jitter);
+    let next = match next {
+        // The caller cancelled it while it was on the wire.
+        Next::RetryAt(_) if inner.is_cancelled(notification) => Next::Expire,
+        next => next,
+    };
     let withheld = match outcome.reason {
         Reason::TokenGone => call.verdict.dead == Verdict::Withheld,
         Reason::TokenMalformed => call.verdict.malformed == Verdict::Withheld,
@@ -310,17 +345,23 @@ async fn conclude(
         tried_at: call.began_at,
         status,
     });
+    let mut soon = None;
     let change = match next {
         Next::End | Next::EndAndUnbind | Next::EndAndMute => RowChange::End,
         Next::Expire => {
-            detail.insert("next".to_owned(), "no time is left for another attempt".into());
+            let why = if inner.is_cancelled(notification) {
+                "cancelled by the caller"
+            } else {
+                "no time is left for another attempt"
+            };
+            detail.insert("next".to_owned(), why.into());
             RowChange::End
         }
         Next::RetryAt(due_at) => {
             detail.insert("retry_at".to_owned(), json!(due_at));
             let wait = (due_at - now).to_std().unwrap_or_default();
             if wait < IN_MEMORY_RETRY && !inner.is_draining() && !lane.state().breaker.is_open() {
-                retry_in_memory(inner, lane, notification, expires_at, &held, attempt, wait);
+                soon = Some(wait);
                 RowChange::Keep
             } else {
                 RowChange::Move { due_at, attempts: attempt, certificate_id: lane.certificate_id }
@@ -352,25 +393,13 @@ async fn conclude(
     };
     let app_id = notification.app_id;
     let certificate_id = lane.certificate_id;
+    let again = soon.map(|wait| (wait, held.clone()));
     inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict }).await;
+    again
 }
 
-fn retry_in_memory(
-    inner: &Arc<Inner>,
-    lane: &Arc<Lane>,
-    notification: &Arc<Notification>,
-    expires_at: DateTime<Utc>,
-    held: &Held,
-    attempts: u16,
-    wait: Duration,
-) {
+fn retry_in_memory(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: Parcel, wait: Duration) {
     let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
-    let parcel = Parcel {
-        notification: Arc::clone(notification),
-        expires_at,
-        judged_at: Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now),
-        deliveries: vec![Held { attempts, ..held.clone() }],
-    };
     tokio::spawn(async move {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

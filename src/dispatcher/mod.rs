@@ -26,9 +26,11 @@ use crate::config::Dispatch;
 use crate::directory::{Directory, Entry};
 use crate::domain::certificate::CertificateState;
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
+use crate::domain::notification::Notification;
 use crate::store::audit::AuditEvent;
 use crate::store::{self, Database};
 use crate::vendor::outcome::Outcome;
+pub use attempt::CANCELLED_BY_CALLER;
 use breaker::{BreakerOptions, Gate};
 use instance::Instance;
 use lane::{Lane, LaneOptions, Parcel};
@@ -57,6 +59,8 @@ struct Inner {
     host: String,
     instance: Instance,
     revocations: Revocations,
+    /// Notifications that callers cancelled.
+    cancelled: Revocations,
     lanes: RwLock<HashMap<CertificateId, Arc<Lane>>>,
     /// Deliveries reserved, queued or in flight, in all lanes.
     held: AtomicUsize,
@@ -103,6 +107,7 @@ impl Dispatcher {
             host,
             instance: Instance::new(id),
             revocations: Revocations::default(),
+            cancelled: Revocations::keeping(revocations::CANCELLED_FOR),
             lanes: RwLock::default(),
             held: AtomicUsize::new(0),
             is_idle: Notify::new(),
@@ -194,8 +199,10 @@ impl Dispatcher {
         self.inner.sweep_now.notify_one();
     }
 
-    /// Ends what waits in this instance's lanes of one notification. Calls on the wire go on.
-    pub async fn cancel(&self, notification: NotificationId, reason: &'static str) -> usize {
+    /// Ends what waits in this instance's lanes of one notification, and whatever else of it would be sent from now on.
+    /// Calls on the wire go on, but are not tried again.
+    pub async fn cancel(&self, app_id: AppId, notification: NotificationId) -> usize {
+        self.inner.cancelled.add(app_id, &notification.to_string(), "");
         let mut cancelled = 0;
         for lane in self.inner.all_lanes() {
             let (matching, others): (Vec<_>, Vec<_>) =
@@ -206,7 +213,7 @@ impl Dispatcher {
             for parcel in matching {
                 for held in parcel.deliveries {
                     cancelled += 1;
-                    let told = attempt::told(self.inner.clock.now(), "cancelled", Some(reason), &held);
+                    let told = attempt::told(self.inner.clock.now(), "cancelled", Some(CANCELLED_BY_CALLER), &held);
                     attempt::end(&self.inner, &lane, &parcel.notification, held, told).await;
                 }
             }
@@ -370,6 +377,10 @@ impl Inner {
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn is_cancelled(&self, notification: &Notification) -> bool {
+        self.cancelled.contains(notification.app_id, &notification.notification_id.to_string(), "")
     }
 
     fn is_draining(&self) -> bool {

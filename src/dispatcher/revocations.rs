@@ -9,12 +9,19 @@ use crate::domain::id::AppId;
 
 /// A delivery judged longer ago than this is judged again before it is sent, whatever happened meanwhile.
 pub(super) const FRESH_FOR: Duration = Duration::from_secs(1);
+/// What a caller cancelled is remembered for longer than any retry waits.
+pub(super) const CANCELLED_FOR: Duration = Duration::from_mins(10);
+/// A generation is dropped early when it grows beyond this.
+const MAX_ENTRIES: usize = 200_000;
 /// Revocations are kept until every delivery judged before them is no longer fresh, with a wide margin.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// Recent revocations. Two generations: the older one is dropped whole, so nothing is ever searched for old entries.
 #[derive(Debug)]
-pub struct Revocations(Mutex<Generations>);
+pub struct Revocations {
+    generations: Mutex<Generations>,
+    kept_for: Duration,
+}
 
 #[derive(Debug)]
 struct Generations {
@@ -25,17 +32,23 @@ struct Generations {
 
 impl Default for Revocations {
     fn default() -> Self {
-        let rotated_at = Instant::now();
-        Self(Mutex::new(Generations { current: HashMap::new(), previous: HashMap::new(), rotated_at }))
+        Self::keeping(KEPT_FOR)
     }
 }
 
 impl Revocations {
+    /// Remembers each entry at least for `kept_for`.
+    pub fn keeping(kept_for: Duration) -> Self {
+        let rotated_at = Instant::now();
+        let generations = Generations { current: HashMap::new(), previous: HashMap::new(), rotated_at };
+        Self { generations: Mutex::new(generations), kept_for }
+    }
+
     /// Notes that a committed event took this device's right away. To be called before the event is acknowledged.
     pub fn add(&self, app_id: AppId, user_id: &str, device_id: &str) {
         let now = Instant::now();
         let mut generations = self.lock();
-        if now.duration_since(generations.rotated_at) > KEPT_FOR {
+        if now.duration_since(generations.rotated_at) > self.kept_for || generations.current.len() > MAX_ENTRIES {
             generations.previous = std::mem::take(&mut generations.current);
             generations.rotated_at = now;
         }
@@ -54,8 +67,18 @@ impl Revocations {
         happened(&generations.current) || happened(&generations.previous)
     }
 
+    /// Whether there is an entry at all.
+    pub fn contains(&self, app_id: AppId, first: &str, second: &str) -> bool {
+        let generations = self.lock();
+        if generations.current.is_empty() && generations.previous.is_empty() {
+            return false;
+        }
+        let key = key(app_id, first, second);
+        generations.current.contains_key(&key) || generations.previous.contains_key(&key)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.generations.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -301,8 +301,10 @@ impl Devices {
             EventType::Login => self.login(event, now, pending_for),
             EventType::Kicked if !event.kicked_devices.is_empty() => {
                 let mut best = Applied::Refused(Refusal::UnknownDevice);
+                // The login sequence is the staying device's: it says nothing about the others.
+                let kick = Event { login_seq: None, ..event.clone() };
                 for device_id in event.kicked_devices.iter().filter(|kicked| **kicked != event.device_id) {
-                    match self.transition(&event.user_id, device_id, event) {
+                    match self.transition(&event.user_id, device_id, &kick) {
                         Applied::Applied => best = Applied::Applied,
                         Applied::Stale if best != Applied::Applied => best = Applied::Stale,
                         _ => {}
@@ -357,6 +359,9 @@ impl Devices {
         if self.rows.get(&key).is_some_and(|device| is_stale(device, event)) {
             return Applied::Stale;
         }
+        if self.was_succeeded(event, &key) {
+            return Applied::Stale;
+        }
         self.sign_others_out(event, &key);
         let device = self.rows.entry(key.clone()).or_insert_with(|| Device {
             user_id: event.user_id.clone(),
@@ -391,6 +396,23 @@ impl Devices {
         Applied::Applied
     }
 
+    /// Another user signed in on this phone, or with this token, after this login happened: it is history.
+    fn was_succeeded(&self, event: &Event, key: &DeviceKey) -> bool {
+        let on_device = self.by_device.get(&event.device_id).into_iter().flatten();
+        let by_token = event.token.as_ref().and_then(|token| self.by_token.get(&(token.vendor, token.token.clone())));
+        let holds_token = |device: &Device| {
+            device.binding.as_ref().is_some_and(|binding| {
+                binding.status.is_live() && event.token.as_ref().is_some_and(|token| token.token == binding.token)
+            })
+        };
+        on_device.chain(by_token.into_iter().flatten()).filter(|other| other.0 != key.0).any(|other| {
+            self.rows.get(other).is_some_and(|device| {
+                let is_on_this_phone = device.device_id == event.device_id || holds_token(device);
+                device.state.is_live() && device.event_time > event.event_time && is_on_this_phone
+            })
+        })
+    }
+
     /// Account switch: whoever else was signed in on this phone no longer is.
     fn sign_others_out(&mut self, event: &Event, key: &DeviceKey) {
         let others = self.by_device.get(&event.device_id).cloned().unwrap_or_default();
@@ -406,7 +428,7 @@ impl Devices {
         }
         device.state = SessionState::LoggedOut;
         device.event_time = at;
-        self.detach(key);
+        self.detach(key, at);
         self.changed.insert(key.clone());
         self.revoked.insert(key.clone());
     }
@@ -425,6 +447,7 @@ impl Devices {
             EventType::Foreground | EventType::Login => SessionState::Foreground,
             EventType::Read => device.state,
         };
+        let was_live = device.state.is_live();
         let leaves = matches!(event.kind, EventType::Logout | EventType::Kicked);
         if !device.state.is_live() && !leaves {
             return Applied::Refused(Refusal::NotLoggedIn);
@@ -443,8 +466,8 @@ impl Devices {
         if next != SessionState::Killed && event.kind != EventType::Read {
             self.revoked.insert(key.clone());
         }
-        if !next.is_live() {
-            self.detach(&key);
+        if !next.is_live() && was_live {
+            self.detach(&key, event.event_time);
         }
         Applied::Applied
     }
@@ -476,13 +499,17 @@ impl Devices {
         if unchanged {
             return;
         }
+        let is_other_token = device.binding.as_ref().is_some_and(|binding| binding.token != token.token);
         device.binding = Some(Binding {
             certificate_id: token.certificate_id,
             vendor: token.vendor,
             token: token.token.clone(),
-            reported_at: now,
+            reported_at: login_at.map_or(now, |at| at.min(now)),
             status,
         });
+        if is_other_token {
+            self.revoked.insert(key.clone()); // what is queued for the old token is judged again
+        }
         self.by_token.entry((token.vendor, token.token.clone())).or_default().push(key.clone());
         self.changed.insert(key.clone());
     }
@@ -510,13 +537,15 @@ impl Devices {
         }
     }
 
-    fn detach(&mut self, key: &DeviceKey) {
-        let attached = self.rows.get(key).and_then(|device| device.binding.as_ref()).is_some_and(|binding| {
-            !matches!(binding.status, BindingStatus::Superseded | BindingStatus::Invalid | BindingStatus::Detached)
-        });
-        if attached {
-            self.set_binding_status(key, BindingStatus::Detached);
-        }
+    /// Takes a binding from a session that ended at `at`. One that was reported after that belongs to the login to come.
+    fn detach(&mut self, key: &DeviceKey, at: DateTime<Utc>) {
+        let Some(binding) = self.rows.get(key).and_then(|device| device.binding.as_ref()) else { return };
+        let status = match binding.status {
+            BindingStatus::Superseded | BindingStatus::Invalid | BindingStatus::Detached => return,
+            _ if binding.reported_at > at => BindingStatus::Pending,
+            _ => BindingStatus::Detached,
+        };
+        self.set_binding_status(key, status);
     }
 
     fn set_binding_status(&mut self, key: &DeviceKey, status: BindingStatus) {
@@ -693,6 +722,41 @@ mod tests {
         assert_eq!(state(&devices, "alice", "old").0, SessionState::Kicked);
         assert_eq!(state(&devices, "alice", "tablet").0, SessionState::Kicked);
         assert_eq!(state(&devices, "alice", "new").0, SessionState::Foreground);
+    }
+
+    #[test]
+    fn a_login_that_another_users_later_login_overtook_changes_nothing() {
+        for device in ["phone", "other-id"] {
+            let mut devices = Devices::default();
+            apply(&mut devices, &login("alice", "phone", 20, "t"));
+            assert_eq!(apply(&mut devices, &login("bob", device, 10, "t")), Applied::Stale);
+            assert_eq!(state(&devices, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+            assert!(devices.get("bob", device).is_none());
+        }
+    }
+
+    #[test]
+    fn a_kick_by_list_ignores_the_staying_devices_login_sequence() {
+        let mut devices = Devices::default();
+        let with_seq = |device: &str, seq| Event { login_seq: Some(seq), ..login("alice", device, 0, device) };
+        apply(&mut devices, &with_seq("old", 7));
+        apply(&mut devices, &with_seq("new", 1));
+        let kicked_devices = vec!["old".to_owned()];
+        let kick = Event { kicked_devices, login_seq: Some(1), ..event("alice", "new", EventType::Kicked, 1) };
+        assert_eq!(apply(&mut devices, &kick), Applied::Applied);
+        let kicked = devices.get("alice", "old").unwrap();
+        assert_eq!((kicked.state, kicked.login_seq), (SessionState::Kicked, Some(7)));
+    }
+
+    #[test]
+    fn a_late_logout_leaves_a_later_report_to_the_next_login() {
+        let mut devices = Devices::default();
+        apply(&mut devices, &login("alice", "phone", 0, "t"));
+        devices.report_token("alice", "phone", Platform::Android, &token("t2"), at(61));
+        apply(&mut devices, &event("alice", "phone", EventType::Logout, 50));
+        assert_eq!(state(&devices, "alice", "phone"), (SessionState::LoggedOut, Some(BindingStatus::Pending)));
+        devices.apply(&event("alice", "phone", EventType::Login, 60), at(62), PENDING_FOR);
+        assert_eq!(state(&devices, "alice", "phone").1, Some(BindingStatus::Active));
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Worker {
     }
 
     /// After the commit: what is new goes into the lanes, what was known is answered as such.
-    async fn answer_all(&self, plans: Vec<Plan>, stored: Stored, judged_at: Instant) {
+    async fn answer_all(self: &Arc<Self>, plans: Vec<Plan>, stored: Stored, judged_at: Instant) {
         let fresh: HashSet<NotificationId> = stored.fresh.into_iter().collect();
         for plan in plans {
             if fresh.contains(&plan.notification.notification_id) {
@@ -241,8 +241,12 @@ impl Worker {
                 answer(plan.answer, Ok(Accepted::New { notification_id, deliveries, skipped: plan.skipped }));
             } else {
                 self.give_room_back(&plan);
-                let known = self.known(&plan.new).await;
-                answer(plan.answer, known);
+                // Beside the commits: a storm of replays must not hold up what is new.
+                let worker = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    let known = worker.known(&plan.new).await;
+                    answer(plan.answer, known);
+                });
             }
         }
     }

@@ -231,11 +231,20 @@ pub async fn cancel_of_devices(
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "WITH gone AS (
-             DELETE FROM deliveries d USING unnest($2::text[], $3::text[], $4::text[]) AS u(user_id, device_id, reason)
-             WHERE d.owner IS NULL AND d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id
-             RETURNING d.delivery_id, d.user_id, d.device_id, d.certificate_id, d.attempts, u.reason)
+             DELETE FROM deliveries d
+             WHERE d.owner IS NULL AND d.delivery_id = ANY (ARRAY(
+                 SELECT w.delivery_id FROM unnest($2::text[], $3::text[]) AS u(user_id, device_id)
+                 CROSS JOIN LATERAL (
+                     SELECT x.delivery_id FROM deliveries x
+                     WHERE x.owner IS NULL AND x.app_id = $1 AND x.user_id = u.user_id AND x.device_id = u.device_id
+                     OFFSET 0) AS w))
+             RETURNING d.delivery_id, d.user_id, d.device_id, d.certificate_id, d.attempts)
          INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, attempt, final)
-         SELECT $5, delivery_id, $1, user_id, device_id, certificate_id, 'cancelled', reason, attempts, true FROM gone",
+         SELECT $5, g.delivery_id, $1, g.user_id, g.device_id, g.certificate_id, 'cancelled',
+             (SELECT r.reason FROM unnest($2::text[], $3::text[], $4::text[]) AS r(user_id, device_id, reason)
+              WHERE r.user_id = g.user_id AND r.device_id = g.device_id LIMIT 1),
+             g.attempts, true
+         FROM gone g",
         app_id.0,
         user_ids as &[&str],
         device_ids as &[&str],

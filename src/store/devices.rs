@@ -73,7 +73,8 @@ pub struct Touched {
 }
 
 /// Loads every row the batch may touch, and holds them against other writers until the transaction ends. Rows that are to
-/// be made are made first, so that two first events of one device wait for each other too.
+/// be made are made first, so that two first events of one device wait for each other too. Holders of a token count as
+/// touched: of those reported, and of those a login would revive.
 pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
     let users: Vec<&str> = touched.devices.iter().map(|d| d.0.as_str()).collect();
     let devices: Vec<&str> = touched.devices.iter().map(|d| d.1.as_str()).collect();
@@ -110,7 +111,14 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
          JOIN (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
                SELECT o.user_id, o.device_id FROM unnest($4::text[]) AS l(device_id)
-                   JOIN devices o ON o.app_id = $1 AND o.device_id = l.device_id
+                   JOIN devices o ON o.device_id = l.device_id AND o.app_id = $1
+                       AND o.session_state IN ('foreground', 'background', 'killed')
+               UNION
+               SELECT o.user_id, o.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
+                   JOIN devices m ON m.app_id = $1 AND m.user_id = t.user_id AND m.device_id = t.device_id
+                       AND m.binding_status IN ('pending', 'stale')
+                   JOIN devices o ON o.app_id = $1 AND o.vendor = m.vendor AND o.token_digest = m.token_digest
+                       AND o.binding_status IN ('active', 'muted')
                UNION
                SELECT o.user_id, o.device_id FROM unnest($5::text[], $6::bytea[]) AS k(vendor, digest)
                    JOIN devices o ON o.app_id = $1 AND o.vendor = k.vendor AND o.token_digest = k.digest

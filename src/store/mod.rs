@@ -20,19 +20,23 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 /// Connections of the pipeline: intake, recorder, sweeper, heartbeat, and one to spare.
 const PIPELINE_CONNECTIONS: u32 = 5;
+/// Connections for session events: more would only contend for the same two cores of a small database server.
+const SESSION_CONNECTIONS: u32 = 4;
 
-/// The two pools. They differ in what the planner may do.
+/// The pools. They differ in what the planner may do.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// For the API, maintenance and everything that is not the hot path.
     pub api: PgPool,
+    /// For session events and token reports: planned as in the pipeline, in transactions of their own.
+    pub sessions: PgPool,
     /// For intake, recorder, sweeper and heartbeat: generic plans, made of index scans even where a statement was
     /// prepared while its table was empty (docs/architecture.md, "Plans").
     pub pipeline: PgPool,
 }
 
 impl Database {
-    /// Opens both pools; connections are made when first needed.
+    /// Opens the pools; connections are made when first needed.
     /// # Errors
     /// A URL that is none.
     pub fn open(url: &str, api_connections: u32) -> sqlx::Result<Self> {
@@ -44,6 +48,8 @@ impl Database {
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_material", "off"),
             ("jit", "off"),
         ]);
         let pool = |connections| {
@@ -54,6 +60,7 @@ impl Database {
         };
         Ok(Self {
             api: pool(api_connections).connect_lazy_with(base),
+            sessions: pool(SESSION_CONNECTIONS).connect_lazy_with(pipeline.clone()),
             pipeline: pool(PIPELINE_CONNECTIONS).connect_lazy_with(pipeline),
         })
     }
@@ -61,6 +68,7 @@ impl Database {
     /// Closes every connection.
     pub async fn close(&self) {
         self.pipeline.close().await;
+        self.sessions.close().await;
         self.api.close().await;
     }
 }

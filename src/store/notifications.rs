@@ -174,7 +174,10 @@ pub async fn accept(
            yesterdays AS (
                INSERT INTO message_keys (day, app_id, message_id, part, body_hash, notification_id, deliveries, skipped)
                SELECT c.day - 1, w.app_id, w.message_id, w.part, w.body_hash, w.notification_id, w.deliveries, w.skipped
-               FROM wanted w, clock c WHERE c.is_early
+               FROM wanted w, clock c
+               WHERE c.is_early
+                 AND NOT EXISTS (SELECT FROM message_keys k
+                                 WHERE k.day = c.day - 2 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
                ON CONFLICT DO NOTHING RETURNING notification_id),
            fresh AS (
                INSERT INTO message_keys (day, app_id, message_id, part, body_hash, notification_id, deliveries, skipped)
@@ -259,7 +262,9 @@ pub struct Known {
 pub async fn find(db: impl PgExecutor<'_>, app_id: AppId, message_id: &str, part: i32) -> sqlx::Result<Option<Known>> {
     let row = sqlx::query!(
         "SELECT notification_id, body_hash, deliveries, skipped FROM message_keys
-         WHERE day >= (now() AT TIME ZONE 'utc')::date - 2 AND app_id = $1 AND message_id = $2 AND part = $3
+         WHERE day = ANY (ARRAY[(now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date - 1,
+                             (now() AT TIME ZONE 'utc')::date - 2])
+           AND app_id = $1 AND message_id = $2 AND part = $3
          ORDER BY day DESC LIMIT 1",
         app_id.0,
         message_id,
@@ -284,7 +289,9 @@ pub async fn find_all_parts(
 ) -> sqlx::Result<Vec<NotificationId>> {
     let ids = sqlx::query_scalar!(
         "SELECT DISTINCT notification_id FROM message_keys
-         WHERE day >= (now() AT TIME ZONE 'utc')::date - 2 AND app_id = $1 AND message_id = $2 LIMIT $3",
+         WHERE day = ANY (ARRAY[(now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date - 1,
+                             (now() AT TIME ZONE 'utc')::date - 2])
+           AND app_id = $1 AND message_id = $2 LIMIT $3",
         app_id.0,
         message_id,
         limit,

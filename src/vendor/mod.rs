@@ -26,6 +26,9 @@ pub struct Push {
     pub notification: SharedNotification,
     pub title: String,
     pub body: String,
+    /// The same uncut, for vendors whose templates have limits of their own.
+    pub full_title: String,
+    pub full_body: String,
     /// What was cut from the texts, for the trace.
     pub cuts: Vec<Cut>,
     pub badge: Option<i32>,
@@ -62,15 +65,19 @@ pub enum QuotaReset {
 }
 
 impl QuotaReset {
-    /// The next reset after `now`.
+    /// When to try again: a minute after the next reset. The hour is not documented for certain, so a quota that is still
+    /// spent shortly after the reset is asked for every few minutes, and not held for another day.
     pub fn next(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        match self {
+        const LATE_RESET: TimeDelta = TimeDelta::minutes(30);
+        const ASK_AGAIN: TimeDelta = TimeDelta::minutes(5);
+        const MARGIN: TimeDelta = TimeDelta::minutes(1);
+        let reset = match self {
             Self::ChinaMidnight => {
                 const CHINA: TimeDelta = TimeDelta::hours(8);
-                let tomorrow = (now + CHINA).date_naive() + TimeDelta::days(1);
-                tomorrow.and_time(chrono::NaiveTime::MIN).and_utc() - CHINA
+                (now + CHINA).date_naive().and_time(chrono::NaiveTime::MIN).and_utc() - CHINA
             }
-        }
+        };
+        if now < reset + LATE_RESET { now + ASK_AGAIN } else { reset + TimeDelta::days(1) + MARGIN }
     }
 }
 
@@ -99,7 +106,8 @@ mod tests {
     fn a_quota_is_full_again_at_midnight_in_china() {
         let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
         let next = |text| QuotaReset::ChinaMidnight.next(at(text));
-        assert_eq!(next("2026-11-24T15:59:59Z"), at("2026-11-24T16:00:00Z"));
-        assert_eq!(next("2026-11-24T16:00:00Z"), at("2026-11-25T16:00:00Z"));
+        assert_eq!(next("2026-11-24T15:59:59Z"), at("2026-11-24T16:01:00Z"));
+        assert_eq!(next("2026-11-24T16:29:59Z"), at("2026-11-24T16:34:59Z"), "the reset may come late");
+        assert_eq!(next("2026-11-24T16:30:00Z"), at("2026-11-25T16:01:00Z"));
     }
 }

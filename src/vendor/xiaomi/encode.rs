@@ -75,7 +75,8 @@ pub(super) fn form(account: &Account, defaults: &Defaults, push: &Push, targets:
     if let Some(channel) = channel_id(defaults, notification) {
         form.append_pair("extra.channel_id", channel);
     }
-    form.append_pair("extra.notify_foreground", if defaults.notify_foreground { "1" } else { "0" });
+    let shows_in_foreground = defaults.notify_foreground || notification.content.force;
+    form.append_pair("extra.notify_foreground", if shows_in_foreground { "1" } else { "0" });
     append_click(&mut form, defaults);
     append_sound(&mut form, account, defaults, notification);
     append_template(&mut form, defaults, push);
@@ -141,8 +142,8 @@ fn append_template(form: &mut Serializer<'_, String>, defaults: &Defaults, push:
             .iter()
             .map(|(name, source)| {
                 let text = match source {
-                    TextSource::Title => &notification.content.title,
-                    TextSource::Body => &notification.content.body,
+                    TextSource::Title => &push.full_title,
+                    TextSource::Body => &push.full_body,
                 };
                 (name.clone(), template_value(text).into())
             })
@@ -234,6 +235,8 @@ mod tests {
         Push {
             title: content.title.clone(),
             body: content.body.clone(),
+            full_title: content.title.clone(),
+            full_body: content.body.clone(),
             cuts: Vec::new(),
             badge: None,
             time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
