@@ -58,6 +58,7 @@ CREATE TABLE api_keys (
     created_at   timestamptz NOT NULL,
     last_used_at timestamptz,
     revoked_at   timestamptz,
+    revision     bigint      NOT NULL DEFAULT nextval('directory_revision'),
     CHECK (scope <> 'chat' OR app_id IS NOT NULL)
 );
 

@@ -102,8 +102,10 @@ CREATE FUNCTION make_partition(parent text, partition text, lower_bound text, up
 LANGUAGE plpgsql AS $$
 BEGIN
     IF to_regclass(partition) IS NULL THEN
-        EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-                       partition, parent, lower_bound, upper_bound);
+        -- Made apart and attached: PARTITION OF would lock the parent against every reader and writer.
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition, parent);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       parent, partition, lower_bound, upper_bound);
     END IF;
 END $$;
 

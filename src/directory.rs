@@ -138,17 +138,20 @@ impl Directory {
             if listener.is_none() {
                 listener = self.listen().await;
             }
+            let mut is_told = false;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 received = next_notification(&mut listener) => {
+                    is_told = received;
                     if !received {
                         listener = None;
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
                 }
             }
-            if let Err(error) = self.refresh_if_changed().await {
+            let refreshed = if is_told { self.refresh().await } else { self.refresh_if_changed().await };
+            if let Err(error) = refreshed {
                 tracing::warn!(%error, "cannot look for changed certificates; will try again");
             }
         }

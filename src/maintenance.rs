@@ -49,32 +49,37 @@ fn ahead(parent: Parent) -> Span {
     }
 }
 
-/// How long a partition is kept after its beginning.
-fn kept(parent: Parent, retention: &Retention) -> Span {
+/// How long a partition is kept.
+fn kept_until(parent: Parent, retention: &Retention, begin: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
     match parent {
-        Parent::DeliveryEvents => Span::days(i64::from(retention.event_days)) + period(parent, retention),
-        Parent::MessageKeys => KEYS_FOR,
-        Parent::NotificationContents => CONTENTS_FOR,
+        Parent::DeliveryEvents => end + Span::days(i64::from(retention.event_days)),
+        Parent::MessageKeys => begin + KEYS_FOR,
+        Parent::NotificationContents => begin + CONTENTS_FOR,
     }
 }
 
 const NAME_TIME: &str = "%Y%m%d_%H";
 
 /// The partitions a table needs from now on. The first begins before now: at midnight the day before is still written to.
-fn plan(parent: Parent, retention: &Retention, now: DateTime<Utc>) -> Vec<Planned> {
+/// What exists already, perhaps with another period, is left as it is, and the new ones begin where it ends.
+fn plan(parent: Parent, retention: &Retention, now: DateTime<Utc>, existing: &[String]) -> Vec<Planned> {
     let period = period(parent, retention);
-    let seconds = period.num_seconds().max(1);
-    let begin = DateTime::from_timestamp(now.timestamp() / seconds * seconds, 0).unwrap_or(now) - period;
+    let aligned = |at: DateTime<Utc>| {
+        let seconds = period.num_seconds().max(1);
+        DateTime::from_timestamp(at.timestamp() / seconds * seconds, 0).unwrap_or(at)
+    };
+    let covered_until = existing.iter().filter_map(|name| lasts(parent, name)).map(|(_, end)| end).max();
+    let mut lower = covered_until.unwrap_or_else(|| aligned(now) - period);
     let mut planned = Vec::new();
-    let mut lower = begin;
     while lower < now + ahead(parent) {
-        let upper = lower + period;
+        let upper = aligned(lower) + period;
         let bound = |at: DateTime<Utc>| match parent {
             Parent::DeliveryEvents => at.to_rfc3339(),
             Parent::MessageKeys => at.date_naive().to_string(),
             Parent::NotificationContents => id_bound(at).to_string(),
         };
-        let name = format!("{}_{}", parent.as_str(), lower.format(NAME_TIME));
+        let hours = (upper - lower).num_hours();
+        let name = format!("{}_{}_{hours}h", parent.as_str(), lower.format(NAME_TIME));
         planned.push(Planned { name, lower: bound(lower), upper: bound(upper) });
         lower = upper;
     }
@@ -85,10 +90,12 @@ fn id_bound(at: DateTime<Utc>) -> uuid::Uuid {
     NotificationId::lower_bound(u64::try_from(at.timestamp_millis()).unwrap_or_default())
 }
 
-/// When a partition begins, by its name.
-fn begins_at(parent: Parent, name: &str) -> Option<DateTime<Utc>> {
+/// When a partition begins and ends, by its name.
+fn lasts(parent: Parent, name: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let time = name.strip_prefix(parent.as_str())?.strip_prefix('_')?;
-    NaiveDateTime::parse_from_str(&format!("{time}0000"), "%Y%m%d_%H%M%S").ok().map(|time| time.and_utc())
+    let (begin, hours) = time.strip_suffix('h')?.rsplit_once('_')?;
+    let begin = NaiveDateTime::parse_from_str(&format!("{begin}0000"), "%Y%m%d_%H%M%S").ok()?.and_utc();
+    Some((begin, begin + Span::hours(hours.parse().ok()?)))
 }
 
 /// Makes every partition that is missing. Called before the first request is taken, and every minute.
@@ -100,22 +107,11 @@ pub async fn make_partitions(database: &Database, retention: &Retention) -> sqlx
     let now = partitions::database_now(&mut *transaction).await?;
     for parent in Parent::ALL {
         let existing = partitions::list(&mut *transaction, parent).await?;
-        let missing = plan(parent, retention, now).into_iter().filter(|planned| !existing.contains(&planned.name));
-        for planned in missing {
-            let mut step = sqlx::Acquire::begin(&mut *transaction).await?;
-            match partitions::make(&mut *step, parent, &planned.name, &planned.lower, &planned.upper).await {
-                Ok(()) => step.commit().await?,
-                // Made with another event_partition_hours before: covered until that one ends.
-                Err(error) if is_overlap(&error) => step.rollback().await?,
-                Err(error) => return Err(error),
-            }
+        for planned in plan(parent, retention, now, &existing) {
+            partitions::make(&mut *transaction, parent, &planned.name, &planned.lower, &planned.upper).await?;
         }
     }
     transaction.commit().await
-}
-
-fn is_overlap(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("42P17"))
 }
 
 /// Drops every partition whose time is over.
@@ -123,8 +119,8 @@ async fn drop_partitions(database: &Database, retention: &Retention) -> sqlx::Re
     for parent in Parent::ALL {
         let now = partitions::database_now(&database.api).await?;
         for name in partitions::list(&database.api, parent).await? {
-            let Some(begin) = begins_at(parent, &name) else { continue };
-            if now < begin + kept(parent, retention) {
+            let Some((begin, end)) = lasts(parent, &name) else { continue };
+            if now < kept_until(parent, retention, begin, end) {
                 continue;
             }
             let mut transaction = database.api.begin().await?;
@@ -132,8 +128,7 @@ async fn drop_partitions(database: &Database, retention: &Retention) -> sqlx::Re
                 return Ok(()); // another instance is at it
             }
             if parent == Parent::NotificationContents {
-                let end = id_bound(begin + period(parent, retention));
-                let copied = partitions::keep_contents(&mut *transaction, id_bound(begin), end).await?;
+                let copied = partitions::keep_contents(&mut *transaction, id_bound(begin), id_bound(end)).await?;
                 tracing::debug!(partition = name, copied, "contents of waiting deliveries kept");
             }
             partitions::drop(&mut transaction, &name).await?;
@@ -170,14 +165,16 @@ pub async fn run(
 }
 
 async fn round(database: &Database, retention: &Retention) {
-    let done = async {
-        make_partitions(database, retention).await?;
-        drop_partitions(database, retention).await?;
-        forget(database).await?;
-        cancel_orphans(database).await
-    };
-    if let Err(error) = done.await {
-        tracing::warn!(%error, "maintenance failed; the next round is in a minute");
+    // One that fails does not keep the others from their turn.
+    for (what, done) in [
+        ("making partitions", make_partitions(database, retention).await),
+        ("dropping partitions", drop_partitions(database, retention).await),
+        ("forgetting old contents", forget(database).await),
+        ("ending what waits for deleted certificates", cancel_orphans(database).await),
+    ] {
+        if let Err(error) = done {
+            tracing::warn!(%error, "{what} failed; the next round is in a minute");
+        }
     }
 }
 
@@ -229,32 +226,50 @@ mod tests {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
     }
 
+    fn names(planned: &[Planned]) -> Vec<String> {
+        planned.iter().map(|planned| planned.name.clone()).collect()
+    }
+
     #[test]
     fn partitions_join_without_gaps_from_before_now_to_well_ahead() {
         let now = at("2026-11-24T23:59:59Z");
         for parent in Parent::ALL {
-            let planned = plan(parent, &RETENTION, now);
+            let planned = plan(parent, &RETENTION, now, &[]);
             for pair in planned.windows(2) {
                 assert_eq!(pair[0].upper, pair[1].lower);
             }
-            assert!(begins_at(parent, &planned[0].name).unwrap() < now - Span::minutes(59), "{parent:?}");
-            let last = begins_at(parent, &planned.last().unwrap().name).unwrap();
-            assert!(last + period(parent, &RETENTION) > now + Span::days(1), "{parent:?}");
+            assert!(lasts(parent, &planned[0].name).unwrap().0 < now - Span::minutes(59), "{parent:?}");
+            let (_, end) = lasts(parent, &planned.last().unwrap().name).unwrap();
+            assert!(end > now + Span::days(1), "{parent:?}");
             assert!(planned.iter().all(|planned| planned.name.len() < 63));
+            assert_eq!(plan(parent, &RETENTION, now, &names(&planned)), [], "nothing is made twice");
         }
-        let keys = plan(Parent::MessageKeys, &RETENTION, now);
-        assert_eq!(keys[0].name, "message_keys_20261123_00");
+        let keys = plan(Parent::MessageKeys, &RETENTION, now, &[]);
+        assert_eq!(keys[0].name, "message_keys_20261123_00_24h");
         assert_eq!((keys[0].lower.as_str(), keys[0].upper.as_str()), ("2026-11-23", "2026-11-24"));
     }
 
     #[test]
+    fn another_partition_period_begins_where_the_old_ones_end() {
+        let now = at("2026-11-24T10:20:00Z");
+        for (before, after) in [(1, 24), (24, 1), (6, 4)] {
+            let hours = |event_partition_hours| Retention { event_partition_hours, ..RETENTION };
+            let old = plan(Parent::DeliveryEvents, &hours(before), now, &[]);
+            let later = now + Span::hours(30);
+            let new = plan(Parent::DeliveryEvents, &hours(after), later, &names(&old));
+            assert_eq!(new[0].lower, old.last().unwrap().upper, "{before} to {after}");
+            assert!(new.windows(2).all(|pair| pair[0].upper == pair[1].lower));
+        }
+    }
+
+    #[test]
     fn nothing_is_dropped_while_it_is_needed() {
-        for (parent, begin, needed_until) in [
-            (Parent::MessageKeys, "2026-11-22T00:00:00Z", "2026-11-24T23:59:59Z"),
-            (Parent::NotificationContents, "2026-11-24T10:00:00Z", "2026-11-24T11:59:59Z"),
-            (Parent::DeliveryEvents, "2026-11-24T00:00:00Z", "2026-12-01T23:59:59Z"),
+        for (parent, begin, end, needed_until) in [
+            (Parent::MessageKeys, "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-24T23:59:59Z"),
+            (Parent::NotificationContents, "2026-11-24T10:00:00Z", "2026-11-24T11:00:00Z", "2026-11-24T11:59:59Z"),
+            (Parent::DeliveryEvents, "2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z", "2026-12-01T23:59:59Z"),
         ] {
-            assert!(at(needed_until) < at(begin) + kept(parent, &RETENTION), "{parent:?}");
+            assert!(at(needed_until) < kept_until(parent, &RETENTION, at(begin), at(end)), "{parent:?}");
         }
     }
 }

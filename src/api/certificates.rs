@@ -18,10 +18,13 @@ use crate::dispatcher::LaneStatus;
 use crate::domain::certificate::{Certificate, CertificateState, VendorKind};
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::text::Text;
-use crate::secrets::short_digest;
+use crate::secrets::{SecretError, short_digest};
 use crate::store;
 use crate::vendor::registry::{Account, FieldError, SUPPORTED, read_account, stored_fields, unsupported};
 use crate::vendor::xiaomi;
+
+/// The most that one statement releases of what was held.
+const RELEASE_BATCH: u64 = 5_000;
 
 /// What every certificate has, besides the vendor's own fields.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -76,6 +79,9 @@ pub(super) struct CertificateView {
     pub state_since: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Why the server cannot use it, e.g. sealed with another master key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
     /// How this instance's lane stands.
     pub lane: LaneView,
 }
@@ -134,6 +140,12 @@ fn view(api: &Api, certificate: &Certificate) -> CertificateView {
         state_since: certificate.state_since,
         created_at: certificate.created_at,
         updated_at: certificate.updated_at,
+        unusable: api
+            .directory
+            .snapshot()
+            .certificates
+            .get(&certificate.certificate_id)
+            .and_then(|entry| entry.adapter.as_ref().err().cloned()),
         lane: api.dispatcher.lane_status(certificate.certificate_id).into(),
     }
 }
@@ -332,7 +344,12 @@ pub(super) async fn update(
     let mut certificate = store::certificates::lock(&mut transaction, app_id, certificate_id)
         .await?
         .ok_or(ApiError::NotFound { what: "certificate of this app" })?;
-    let opened = api.directory.sealer.open(certificate_id, &certificate.key_id, &certificate.sealed)?;
+    let opened = match api.directory.sealer.open(certificate_id, &certificate.key_id, &certificate.sealed) {
+        Ok(opened) => opened,
+        // Sealed with another master key: whoever sends the secrets anew repairs it.
+        Err(SecretError::OtherMasterKey(_)) => b"{}".to_vec(),
+        Err(error) => return Err(error.into()),
+    };
     let mut whole =
         stored_fields(&certificate, &opened).map_err(|_| ApiError::Internal("a stored certificate is not readable"))?;
     whole.extend(fields);
@@ -418,9 +435,7 @@ async fn resume(
     app_id: AppId,
     certificate_id: CertificateId,
 ) -> Result<Json<CertificateView>, ApiError> {
-    let answer = change_state(api, caller, app_id, certificate_id, CertificateState::Active).await?;
-    api.dispatcher.reset_lane(certificate_id);
-    Ok(answer)
+    change_state(api, caller, app_id, certificate_id, CertificateState::Active).await
 }
 
 async fn change_state(
@@ -440,13 +455,24 @@ async fn change_state(
     if store::certificates::set_state(&mut *transaction, certificate_id, state, reason.as_deref(), now).await? {
         (certificate.state, certificate.state_reason, certificate.state_since) = (state, reason, now);
     }
-    let action = if state == CertificateState::Active {
-        store::holds::release(&mut *transaction, certificate_id).await?;
-        "certificate.resume"
-    } else {
-        "certificate.pause"
-    };
+    let resumes = state == CertificateState::Active;
+    let was_held = resumes && store::holds::release(&mut *transaction, certificate_id).await?;
+    let action = if resumes { "certificate.resume" } else { "certificate.pause" };
     let event = api.audit(caller, action, Some(app_id), object(&certificate), json!({}));
     api.commit(transaction, &event).await?;
+    if resumes {
+        api.dispatcher.reset_lane(certificate_id);
+    }
+    if was_held {
+        // What was held for the quota may be a large backlog: beside the answer, batch by batch.
+        let (database, dispatcher) = (api.database.clone(), api.dispatcher.clone());
+        tokio::spawn(async move {
+            while let Ok(RELEASE_BATCH..) =
+                store::deliveries::hurry(&database.api, certificate_id, now, RELEASE_BATCH.cast_signed()).await
+            {
+            }
+            dispatcher.sweep_soon();
+        });
+    }
     Ok(Json(view(api, &certificate)))
 }

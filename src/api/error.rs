@@ -192,7 +192,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, ..) = self.parts();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = &self as &dyn std::error::Error, detail = ?self, "request failed");
+            // Display only: the debug form of a database error holds the row, and with it tokens.
+            tracing::error!(error = &self as &dyn std::error::Error, "request failed");
         }
         let mut response = (status, Json(self.problem())).into_response();
         let headers = response.headers_mut();

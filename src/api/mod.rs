@@ -90,7 +90,10 @@ impl Api {
         store::audit::insert(&mut *transaction, event).await?;
         store::certificates::announce(&mut *transaction).await?;
         transaction.commit().await?;
-        self.directory.refresh().await?;
+        if let Err(error) = self.directory.refresh().await {
+            // It is written: the caller must hear that. The poll catches up in seconds.
+            tracing::warn!(%error, "cannot load a change at once");
+        }
         Ok(())
     }
 }

@@ -128,8 +128,11 @@ pub(super) async fn post(
     let now = api.clock.now();
     let snapshot = api.directory.snapshot().clone();
     for (index, event) in batch.events.iter().enumerate() {
-        let entry = event.certificate_id.and_then(|id| snapshot.certificate_of(app_id, id));
-        let (Some(entry), Some(token)) = (entry, &event.token) else { continue };
+        let (Some(certificate_id), Some(token)) = (event.certificate_id, &event.token) else { continue };
+        let entry = snapshot.certificate_of(app_id, certificate_id).ok_or_else(|| ApiError::InvalidBody {
+            field: format!("events[{index}].certificate_id"),
+            message: "names no certificate of this app".to_owned(),
+        })?;
         check_token(entry.certificate.vendor, token)
             .map_err(|message| ApiError::InvalidBody { field: format!("events[{index}].token"), message })?;
     }
@@ -199,8 +202,12 @@ fn judge(
     let (event_time, is_adjusted) = judge_time(at, now)?;
     let token = match (event.certificate_id, event.token) {
         (Some(certificate_id), Some(token)) => {
-            let entry = snapshot.certificate_of(app_id, certificate_id).ok_or(Refusal::UnknownCertificate)?;
-            Some(ReportedToken { certificate_id, vendor: entry.certificate.vendor, token: token.into_string() })
+            // Checked with the batch.
+            snapshot.certificate_of(app_id, certificate_id).map(|entry| ReportedToken {
+                certificate_id,
+                vendor: entry.certificate.vendor,
+                token: token.into_string(),
+            })
         }
         _ => None,
     };

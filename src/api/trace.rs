@@ -13,6 +13,7 @@ use super::notifications::skips;
 use super::page::{checked_limit, cursor, position};
 use super::{Api, Caller};
 use crate::domain::id::{AppId, NotificationId};
+use crate::domain::text::Name;
 use crate::store;
 use crate::store::deliveries::Waiting;
 use crate::store::events::Event;
@@ -26,9 +27,9 @@ const MAX_PARTS: i64 = 20;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TraceQuery {
-    pub user_id: Option<String>,
+    pub user_id: Option<Name>,
     /// The chat server's message id, within the last 48 hours; with `user_id` only that user's part of it.
-    pub message_id: Option<String>,
+    pub message_id: Option<Name>,
     /// Not older than this; a day ago if not given.
     pub from: Option<DateTime<Utc>>,
     /// `next` of the page before.
@@ -205,6 +206,10 @@ async fn of_user(api: &Api, app_id: AppId, user_id: &str, query: &TraceQuery) ->
     let rows = i64::try_from(limit + 1).unwrap_or(1);
     let now = api.clock.now();
     let from = query.from.unwrap_or(now - TimeDelta::days(1));
+    if from < DateTime::UNIX_EPOCH || from > now + TimeDelta::days(1) {
+        let message = "must be a time in the past, RFC 3339".to_owned();
+        return Err(ApiError::InvalidParameter { field: "from", message });
+    }
     let before = position::<DateTime<Utc>>(query.cursor.as_deref())?;
     let is_first_page = before.is_none();
     let before = before.unwrap_or(now + TimeDelta::minutes(1));
@@ -217,6 +222,9 @@ async fn of_user(api: &Api, app_id: AppId, user_id: &str, query: &TraceQuery) ->
     events.sort_by_key(|event| std::cmp::Reverse(event.at));
     // A page ends between two moments, so that no event is shown twice or left out.
     let next = events.get(limit).map(|event| event.at).map(|at| at + TimeDelta::microseconds(1));
+    // More events at one instant than a page holds are shown together.
+    let next = next
+        .map(|next| if events.iter().any(|event| event.at >= next) { next } else { next - TimeDelta::microseconds(1) });
     if let Some(next) = next {
         events.retain(|event| event.at >= next);
     }

@@ -5,6 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::run::Store;
 use super::{Outcome, print};
+use crate::MIGRATOR;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::id::AppId;
@@ -16,7 +17,7 @@ use crate::store::api_keys::Scope;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Make a key and print it; a running server on the same database knows it within seconds
+    /// Make a key and print it; a running server on the same database of your own knows it at once
     Create(CreateArgs),
 }
 
@@ -60,6 +61,7 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> Outcome {
     let store = Store::open(settings, Mode::Serve).await?;
     let result = async {
         let database = Database::open(store.url.expose_secret(), settings.database.api_connections)?;
+        MIGRATOR.run(&database.api).await?;
         let app = arguments.app.map(AppId);
         let key = create_key(&database, &Clock::from_wall(), &name, scope, app).await;
         database.close().await;

@@ -122,12 +122,12 @@ impl Lane {
         self.held.load(Ordering::Acquire)
     }
 
-    /// How many more deliveries fit: none while the breaker is open, one when it wants a probe.
+    /// How many more deliveries fit: none while the breaker is open, one when it wants a probe and nothing is held.
     pub fn room(&self, now: Instant) -> usize {
         let free = self.capacity.saturating_sub(self.held());
         match self.state().breaker.gate(now) {
             Gate::Closed => free,
-            Gate::Probe => free.min(1),
+            Gate::Probe => usize::from(self.held() == 0).min(free),
             Gate::Open(_) => 0,
         }
     }

@@ -39,6 +39,10 @@ pub use revocations::Revocations;
 
 /// Results that may wait for the recorder before lanes stall.
 const RESULTS_IN_HAND: usize = 20_000;
+/// A lane that waits for its rate looks again at least this often: the rate may have been edited.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Deliveries a lane may hold although the memory of all lanes is spent.
+const LANE_SHARE: usize = 256;
 /// How long a lane without a fresh heartbeat waits before it looks again.
 const FENCE_POLL: Duration = Duration::from_millis(100);
 
@@ -117,10 +121,7 @@ impl Dispatcher {
             gives_up: AtomicBool::new(false),
             tasks: tasks.clone(),
         });
-        for hold in holds {
-            let lane = inner.lane(CertificateId(hold.certificate_id));
-            lane.state().holds.insert(hold.message_class, hold.held_until);
-        }
+        inner.replace_holds(holds);
         let stop = CancellationToken::new();
         tasks.spawn(instance::run(Arc::clone(&inner), stop.clone()));
         tasks.spawn(recorder::run(Arc::clone(&inner), received, stop.clone()));
@@ -177,7 +178,7 @@ impl Dispatcher {
                 return Room::None;
             }
         }
-        if inner.free_memory() < count || !lane.reserve(count) {
+        if inner.memory_for(&lane) < count || !lane.reserve(count) {
             return Room::None;
         }
         inner.held.fetch_add(count, Ordering::AcqRel);
@@ -379,6 +380,20 @@ impl Inner {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Message classes are held as the database says, whoever found their quota spent or resumed them.
+    fn replace_holds(&self, holds: Vec<store::holds::Hold>) {
+        let mut by_certificate: HashMap<i64, HashMap<String, DateTime<Utc>>> = HashMap::new();
+        for hold in holds {
+            by_certificate.entry(hold.certificate_id).or_default().insert(hold.message_class, hold.held_until);
+        }
+        for lane in self.all_lanes() {
+            lane.state().holds = by_certificate.remove(&lane.certificate_id.0).unwrap_or_default();
+        }
+        for (certificate_id, classes) in by_certificate {
+            self.lane(CertificateId(certificate_id)).state().holds = classes;
+        }
+    }
+
     fn is_cancelled(&self, notification: &Notification) -> bool {
         self.cancelled.contains(notification.app_id, &notification.notification_id.to_string(), "")
     }
@@ -391,8 +406,11 @@ impl Inner {
         self.gives_up.load(Ordering::Acquire)
     }
 
-    fn free_memory(&self) -> usize {
-        self.options.memory_capacity.saturating_sub(self.held.load(Ordering::Acquire))
+    /// How many more deliveries a lane may bring into memory. A few always, so that slow vendors that fill the memory of all
+    /// leave the others their share.
+    fn memory_for(&self, lane: &Lane) -> usize {
+        let free = self.options.memory_capacity.saturating_sub(self.held.load(Ordering::Acquire));
+        free.max(LANE_SHARE.saturating_sub(lane.held()))
     }
 
     /// Counts deliveries that a claim brought in; the claim asked for no more than there was room.
@@ -506,6 +524,10 @@ async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = inner.directory.changed() => {}
         }
+        match store::holds::load(&inner.database.api, inner.clock.now()).await {
+            Ok(holds) => inner.replace_holds(holds),
+            Err(error) => tracing::warn!(%error, "cannot read which message classes are held"),
+        }
         for lane in inner.all_lanes() {
             lane.wake.notify_one();
         }
@@ -543,7 +565,10 @@ async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
             }
             Turn::Wait(wait) => {
                 std::mem::drop(permit);
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
+                    () = inner.draining.cancelled() => return,
+                }
             }
             Turn::GiveBack(reason, until) => {
                 std::mem::drop(permit);

@@ -16,9 +16,11 @@ use crate::domain::notification::{Content, Notification, Priority, SharedNotific
 use crate::store;
 use crate::store::deliveries::Claimed;
 
-/// The most that one round claims for one lane, and for all.
+/// The most that one statement claims for one lane, and for all.
 const LANE_BATCH: usize = 1_000;
-const ROUND_BATCH: usize = 5_000;
+const ROUND_BATCH: i64 = 5_000;
+/// A round that brought in this many looks again at once: more may be due.
+const SOME_MORE: usize = 500;
 /// The most that one statement expires.
 const EXPIRE_BATCH: i64 = 1_000;
 
@@ -64,40 +66,43 @@ pub(super) async fn expire_all(inner: &Inner) -> sqlx::Result<u64> {
     }
 }
 
-/// One round over all lanes. Answers how many deliveries it brought in.
+/// One round over all lanes. Answers how many deliveries it brought in. High priority is asked for first each time, and
+/// both again while there may be more.
 pub(super) async fn sweep(inner: &Inner) -> sqlx::Result<usize> {
     let mut total = 0;
-    for priority in Priority::ALL {
-        loop {
-            let lanes = lanes_with_room(inner);
-            if lanes.is_empty() {
-                return Ok(total);
-            }
-            let (ids, rooms): (Vec<i64>, Vec<i64>) = lanes.into_iter().unzip();
-            let judged_at = Instant::now();
-            let database = &inner.database.pipeline;
-            let now = inner.clock.now();
-            let mut transaction = database.begin().await?;
-            let claimed =
-                store::deliveries::claim(&mut *transaction, inner.instance.id(), priority, &ids, &rooms, now).await?;
-            let claimed = match transaction.commit().await {
-                Ok(()) => claimed,
-                Err(error) => {
-                    tracing::warn!(%error, "no answer to the commit of a claim; asking what became of it");
-                    still_owned(inner, claimed).await
-                }
-            };
-            let count = claimed.len();
-            total += count;
-            take_in(inner, claimed, judged_at).await;
-            // Fewer than a lane had room for: nothing more is due at this priority.
-            let is_full = rooms.iter().any(|room| usize::try_from(*room).is_ok_and(|room| count >= room));
-            if count == 0 || !is_full || inner.is_draining() {
-                break;
-            }
+    loop {
+        let mut claimed = 0;
+        for priority in Priority::ALL {
+            claimed += sweep_priority(inner, priority).await?;
+        }
+        total += claimed;
+        if claimed < SOME_MORE || inner.is_draining() {
+            return Ok(total);
         }
     }
-    Ok(total)
+}
+
+async fn sweep_priority(inner: &Inner, priority: Priority) -> sqlx::Result<usize> {
+    let lanes = lanes_with_room(inner);
+    if lanes.is_empty() {
+        return Ok(0);
+    }
+    let (ids, rooms): (Vec<i64>, Vec<i64>) = lanes.into_iter().unzip();
+    let judged_at = Instant::now();
+    let (instance, now) = (inner.instance.id(), inner.clock.now());
+    let mut transaction = inner.database.pipeline.begin().await?;
+    let claimed =
+        store::deliveries::claim(&mut *transaction, instance, priority, &ids, &rooms, ROUND_BATCH, now).await?;
+    let claimed = match transaction.commit().await {
+        Ok(()) => claimed,
+        Err(error) => {
+            tracing::warn!(%error, "no answer to the commit of a claim; asking what became of it");
+            still_owned(inner, claimed).await
+        }
+    };
+    let count = claimed.len();
+    take_in(inner, claimed, judged_at).await;
+    Ok(count)
 }
 
 /// Of deliveries whose claim may or may not be committed: those that are owned by this instance. Asks until the database
@@ -129,28 +134,23 @@ where
     }
 }
 
-/// Open lanes with room, and how much; a different one first each time.
+/// Open lanes with room, and how much; in another order each time, so that none starves behind the backlogs of others.
 fn lanes_with_room(inner: &Inner) -> Vec<(i64, i64)> {
     if inner.is_draining() || !inner.instance.may_send() {
         return Vec::new();
     }
     let now = Instant::now();
     let snapshot = inner.directory.snapshot();
-    let mut left = ROUND_BATCH.min(inner.free_memory());
-    let mut lanes = Vec::new();
     let entries = || snapshot.certificates.values();
-    // A different lane comes first each time, so that none starves behind the backlogs of others.
     let first = rand::random_range(0..snapshot.certificates.len().max(1));
+    let mut lanes = Vec::new();
     for entry in entries().skip(first).chain(entries().take(first)) {
-        if left == 0 {
-            break;
-        }
         if entry.ready().is_none() {
             continue;
         }
-        let room = inner.lane(entry.certificate.certificate_id).room(now).min(LANE_BATCH).min(left);
+        let lane = inner.lane(entry.certificate.certificate_id);
+        let room = lane.room(now).min(LANE_BATCH).min(inner.memory_for(&lane));
         if room > 0 {
-            left -= room;
             lanes.push((entry.certificate.certificate_id.0, i64::try_from(room).unwrap_or(0)));
         }
     }

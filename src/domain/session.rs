@@ -240,8 +240,6 @@ pub enum Refusal {
     UnknownDevice,
     /// The session is not logged in.
     NotLoggedIn,
-    /// The certificate does not exist or belongs to another app.
-    UnknownCertificate,
 }
 
 /// Takes an event's time as it may be used: future times as now (second value true), old ones not at all.
@@ -704,7 +702,7 @@ mod tests {
         let mut devices = Devices::default();
         apply(&mut devices, &login("alice", "phone", 0, "t"));
         let mut devices = Devices::new([devices.get("alice", "phone").unwrap().clone()]);
-        let later = at(1_000) + TimeDelta::minutes(59);
+        let later = at(0) + TimeDelta::minutes(59);
         assert!(!devices.report_token("alice", "phone", Platform::Android, &token("t"), later).0);
         assert_eq!(devices.changed().count(), 0);
         devices.report_token("alice", "phone", Platform::Android, &token("t"), later + TimeDelta::minutes(1));

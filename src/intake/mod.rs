@@ -7,6 +7,7 @@ mod overload;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -121,7 +122,7 @@ impl Intake {
         tasks.spawn(overload.clone().watch(database.clone(), Arc::clone(&directory), stop));
         let max_group_recipients = settings.max_group_recipients;
         let worker = Worker { database, directory, dispatcher, clock, max_group_recipients, tasks: tasks.clone() };
-        tasks.spawn(Arc::new(worker).run(received));
+        tasks.spawn(Arc::new(worker).run_through_panics(received));
         Self { requests, overload, tasks }
     }
 
@@ -162,7 +163,18 @@ impl Intake {
 }
 
 impl Worker {
-    async fn run(self: Arc<Self>, mut received: mpsc::Receiver<Waiting>) {
+    /// A bug must not end intake for good: the group it met gets 503, the next one is taken.
+    async fn run_through_panics(self: Arc<Self>, mut received: mpsc::Receiver<Waiting>) {
+        loop {
+            let run = std::panic::AssertUnwindSafe(self.run(&mut received)).catch_unwind();
+            match run.await {
+                Ok(()) => return,
+                Err(_) => tracing::error!("intake panicked; its group was answered 503"),
+            }
+        }
+    }
+
+    async fn run(self: &Arc<Self>, received: &mut mpsc::Receiver<Waiting>) {
         let mut left_over = Vec::new();
         loop {
             let mut group = std::mem::take(&mut left_over);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +27,19 @@ impl Overload {
     }
 
     pub(super) async fn watch(self, database: Database, directory: Arc<Directory>, stop: CancellationToken) {
+        let mut pause = CHECK_EVERY;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(CHECK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            let started = Instant::now();
             match over_limit(&database, &directory).await {
                 Ok(apps) => self.replace(apps),
                 Err(error) => tracing::warn!(%error, "cannot count waiting deliveries; will try again"),
             }
+            // Counting a large backlog takes its time: never more than a tenth of it.
+            pause = CHECK_EVERY.max(started.elapsed() * 10);
         }
     }
 
@@ -53,8 +57,8 @@ async fn over_limit(database: &Database, directory: &Directory) -> sqlx::Result<
     let mut over = HashSet::new();
     for app in apps {
         let limit = app.settings.max_waiting_deliveries;
-        // The statistics lag behind by some seconds: half the limit is near enough to count.
-        let is_far = limit >= ALWAYS_COUNTED && estimate < i64::from(limit) / 2;
+        // The statistics lag behind by some seconds: four fifths of the limit are near enough to count.
+        let is_far = limit >= ALWAYS_COUNTED && estimate < i64::from(limit) / 5 * 4;
         if !is_far && count_waiting(&database.api, app.app_id, i64::from(limit) + 1).await? > i64::from(limit) {
             over.insert(app.app_id);
         }

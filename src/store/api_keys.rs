@@ -101,7 +101,7 @@ pub async fn revoke(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "UPDATE api_keys SET revoked_at = $3
+        "UPDATE api_keys SET revoked_at = $3, revision = nextval('directory_revision')
          WHERE key_id = $1 AND ($2::bigint IS NULL OR app_id = $2) AND revoked_at IS NULL",
         key_id,
         app_id.map(|id| id.0),

@@ -209,6 +209,7 @@ pub async fn directory_version(db: impl PgExecutor<'_>) -> sqlx::Result<(i64, i6
         r#"SELECT greatest(
                (SELECT max(revision) FROM apps),
                (SELECT max(revision) FROM certificates),
+               (SELECT max(revision) FROM api_keys),
                0) AS "newest!",
            (SELECT count(*) FROM apps) + (SELECT count(*) FROM certificates)
                + (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL) AS "count!""#

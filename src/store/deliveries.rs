@@ -28,13 +28,14 @@ pub struct Claimed {
 }
 
 /// Claims due deliveries for `instance`: of each lane (`certificate_ids[i]`) at most `rooms[i]` of one priority, oldest
-/// first. Rows another instance is claiming are passed over; an instance that was given up claims nothing.
+/// first, and at most `limit` in all. Rows another instance is claiming are passed over; an instance that was given up claims nothing.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     instance: InstanceId,
     priority: Priority,
     certificate_ids: &[i64],
     rooms: &[i64],
+    limit: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
@@ -45,13 +46,15 @@ pub async fn claim(
              CROSS JOIN LATERAL (
                  SELECT d.delivery_id FROM deliveries d
                  WHERE d.owner IS NULL AND d.certificate_id = lane.certificate_id AND d.priority = $2 AND d.due_at <= $5
-                 ORDER BY d.due_at LIMIT lane.room FOR UPDATE SKIP LOCKED) AS due))
+                 ORDER BY d.due_at LIMIT lane.room FOR UPDATE SKIP LOCKED) AS due
+             LIMIT $6))
          RETURNING delivery_id, app_id, certificate_id, user_id, device_id, token, expires_at, badge, attempts, priority",
         instance.0,
         priority.rank(),
         certificate_ids,
         rooms,
         now,
+        limit,
     )
     .fetch_all(db)
     .await?;
@@ -297,6 +300,27 @@ pub async fn cancel_of_certificate(
          SELECT $3, delivery_id, app_id, user_id, device_id, certificate_id, 'cancelled', $2, attempts, true FROM gone",
         certificate_id.0,
         reason,
+        now,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes deliveries of a certificate due now that wait for a later time, at most `limit`. Answers how many.
+pub async fn hurry(
+    db: impl PgExecutor<'_>,
+    certificate_id: CertificateId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE deliveries SET due_at = $2 WHERE delivery_id = ANY (ARRAY(
+             SELECT delivery_id FROM deliveries
+             WHERE owner IS NULL AND certificate_id = $1 AND priority IN (0, 1) AND due_at > $2
+             LIMIT $3 FOR UPDATE SKIP LOCKED))",
+        certificate_id.0,
         now,
         limit,
     )

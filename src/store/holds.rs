@@ -48,8 +48,9 @@ pub async fn load(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<V
     .await
 }
 
-/// Lets a certificate's classes go, as an operator asked.
-pub async fn release(db: impl PgExecutor<'_>, certificate_id: CertificateId) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM certificate_holds WHERE certificate_id = $1", certificate_id.0).execute(db).await?;
-    Ok(())
+/// Lets a certificate's classes go, as an operator asked. Answers whether any was held.
+pub async fn release(db: impl PgExecutor<'_>, certificate_id: CertificateId) -> sqlx::Result<bool> {
+    let done =
+        sqlx::query!("DELETE FROM certificate_holds WHERE certificate_id = $1", certificate_id.0).execute(db).await?;
+    Ok(done.rows_affected() > 0)
 }

@@ -87,9 +87,10 @@ pub async fn keep_contents(db: impl PgExecutor<'_>, lower: Uuid, upper: Uuid) ->
 pub async fn forget_contents(db: &mut PgConnection, before: DateTime<Utc>, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE kept_contents k SET kept_at = $1
-         WHERE EXISTS (SELECT FROM deliveries d
+         WHERE kept_at < $2 AND EXISTS (SELECT FROM deliveries d
                        WHERE d.delivery_id > k.notification_id AND d.delivery_id <= last_delivery_of(k.notification_id))",
         now,
+        before,
     )
     .execute(&mut *db)
     .await?;

@@ -64,7 +64,7 @@ fn describe() {
     describe_counter!(ENDED, "Deliveries that ended, by outcome");
     describe_counter!(
         NOTIFICATIONS,
-        "Notification requests by result: accepted, replayed, refused, overloaded, failed"
+        "Notification requests by result: accepted, replayed, reused, refused, overloaded, failed"
     );
     describe_counter!(ACCEPTED_DELIVERIES, "Deliveries made from accepted notifications");
     describe_counter!(SKIPPED, "Devices and users that got no delivery, by reason");

@@ -95,8 +95,12 @@ fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
         let path = error.path().to_string();
-        let field = crate::domain::text::quoted_name(&message).filter(|_| path == ".").unwrap_or(path);
-        FieldError { field: format!("{prefix}{field}"), message }
+        let field = match crate::domain::text::quoted_name(&message) {
+            Some(name) if path == "." => format!("{prefix}{name}"),
+            _ if path == "." => prefix.trim_end_matches('.').to_owned(),
+            _ => format!("{prefix}{path}"),
+        };
+        FieldError { field, message }
     })
 }
 
@@ -195,6 +199,7 @@ mod tests {
             (json!({"app_key": "x"}), "app_key"),
             (json!({"defaults": {"chanel": "x"}}), "defaults.chanel"),
             (json!({"defaults": {"template_id": "P1"}}), "defaults.template_params"),
+            (json!({"defaults": 5}), "defaults"),
         ] {
             assert_eq!(xiaomi(&change).unwrap_err().field, field, "{change}");
         }

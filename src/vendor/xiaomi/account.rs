@@ -47,7 +47,7 @@ pub struct Defaults {
     pub template_id: Option<Name>,
     /// Template variable to what fills it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub template_params: BTreeMap<String, TextSource>,
+    pub template_params: BTreeMap<Name, TextSource>,
     /// Raw resource of the app, e.g. `ding`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound: Option<Name>,

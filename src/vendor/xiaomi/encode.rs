@@ -145,7 +145,7 @@ fn append_template(form: &mut Serializer<'_, String>, defaults: &Defaults, push:
                     TextSource::Title => &push.full_title,
                     TextSource::Body => &push.full_body,
                 };
-                (name.clone(), template_value(text).into())
+                (name.to_string(), template_value(text).into())
             })
             .collect(),
     };
