@@ -12,7 +12,7 @@ const CHAT_CHANNEL: &str = "120001";
 /// The channel of news, with a small daily quota.
 pub(super) const NEWS_CHANNEL: &str = "120002";
 /// How much news each package may send a day: few, so that the demo shows what happens then.
-const NEWS_QUOTA: u64 = 25;
+const NEWS_QUOTA: u64 = 8;
 /// Events of one call.
 const EVENTS_PER_CALL: usize = 500;
 /// How long ago the world began: its events have times after that, in order.
