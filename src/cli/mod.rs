@@ -71,9 +71,12 @@ async fn execute(arguments: Arguments) -> Outcome {
         Command::Simulate(options) => return simulate::run(options).await.map_err(Into::into),
         _ => {}
     }
-    let settings = Settings::load(arguments.config.as_deref())?;
+    let mut settings = Settings::load(arguments.config.as_deref())?;
     if let Command::Config(command) = arguments.command {
         return config::run(&command, &settings);
+    }
+    if matches!(arguments.command, Command::Demo(_)) {
+        demo::quieten(&mut settings.log);
     }
     telemetry::init_logs(&settings.log)?;
     for warning in settings.warnings() {

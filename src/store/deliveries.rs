@@ -386,6 +386,26 @@ pub async fn waiting_of_notification(
     .await
 }
 
+/// The deliveries of several notifications that have not ended: of each at most `limit_each`.
+pub async fn waiting_of_notifications(
+    db: impl PgExecutor<'_>,
+    notifications: &[Uuid],
+    limit_each: i64,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    let ids = sqlx::query_scalar!(
+        r#"SELECT d.delivery_id AS "delivery_id!" FROM unnest($1::uuid[]) AS n(notification_id)
+           CROSS JOIN LATERAL (
+               SELECT delivery_id FROM deliveries
+               WHERE delivery_id > n.notification_id AND delivery_id <= last_delivery_of(n.notification_id)
+               LIMIT $2) AS d"#,
+        notifications,
+        limit_each,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(DeliveryId).collect())
+}
+
 /// What waits unowned for a user, newest first, at most `limit`.
 pub async fn waiting_of_user(
     db: impl PgExecutor<'_>,

@@ -75,6 +75,40 @@ pub async fn of_notification(
     .await
 }
 
+/// How one delivery ended, or a skip.
+#[derive(Debug)]
+pub struct Ending {
+    /// The notification's own id where the event is a skip.
+    pub delivery_id: Uuid,
+    pub device_id: Option<String>,
+    pub certificate_id: Option<i64>,
+    pub kind: String,
+    pub reason: Option<String>,
+    pub vendor_message_id: Option<String>,
+}
+
+/// The final events of several notifications, duplicates left out: of each at most `limit_each`.
+pub async fn endings_of_notifications(
+    db: impl PgExecutor<'_>,
+    notifications: &[Uuid],
+    limit_each: i64,
+) -> sqlx::Result<Vec<Ending>> {
+    sqlx::query_as!(
+        Ending,
+        r#"SELECT e.delivery_id AS "delivery_id!", e.device_id, e.certificate_id, e.kind AS "kind!", e.reason, e.vendor_message_id
+           FROM unnest($1::uuid[]) AS n(notification_id)
+           CROSS JOIN LATERAL (
+               SELECT delivery_id, device_id, certificate_id, kind, reason, vendor_message_id FROM delivery_events
+               WHERE delivery_id >= n.notification_id AND delivery_id <= last_delivery_of(n.notification_id)
+                 AND final AND NOT duplicate
+               LIMIT $2) AS e"#,
+        notifications,
+        limit_each,
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// A page of what was recorded of one user, newest first: in `from..before`, at most `limit`.
 pub async fn of_user(
     db: impl PgExecutor<'_>,

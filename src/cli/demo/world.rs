@@ -1,0 +1,317 @@
+//! The little world: apps, certificates, and users whose phones are in every state. All of it goes through the REST API.
+
+use serde_json::{Value, json};
+
+use super::DemoError;
+use super::client::Client;
+use crate::clock::Clock;
+use crate::simulator::{ChannelClass, TokenState, XiaomiApp, XiaomiChannel, XiaomiSimulator};
+
+/// The channel of chat messages, without a limit.
+const CHAT_CHANNEL: &str = "120001";
+/// The channel of news, with a small daily quota.
+pub(super) const NEWS_CHANNEL: &str = "120002";
+/// How much news each package may send a day: few, so that the demo shows what happens then.
+const NEWS_QUOTA: u64 = 8;
+/// Events of one call.
+const EVENTS_PER_CALL: usize = 500;
+/// How long ago the world began: its events have times after that, in order.
+const PAST_MS: u64 = 120_000;
+
+/// Apps and people.
+pub(super) struct World {
+    pub apps: Vec<App>,
+}
+
+/// One app with its people, and a client with its chat key.
+pub(super) struct App {
+    pub id: i64,
+    pub name: &'static str,
+    pub chat: Client,
+    pub certificates: Vec<Certificate>,
+    pub users: Vec<User>,
+}
+
+/// A certificate as the view shows it.
+pub(super) struct Certificate {
+    pub certificate_id: i64,
+    pub package: &'static str,
+}
+
+/// One user.
+pub(super) struct User {
+    pub id: String,
+    pub state: State,
+    /// The first phone.
+    pub device_id: String,
+}
+
+/// What the world knows of a user's devices when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Killed,
+    TwoPhones,
+    Foreground,
+    Background,
+    LoggedOut,
+    Kicked,
+    WebOnly,
+    SwitchedAway,
+    SwitchedTo,
+    NoToken,
+    DeadToken,
+    NotificationsOff,
+    NotLoggedInYet,
+}
+
+impl State {
+    /// The first part of a user's name.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::TwoPhones => "two-phones",
+            Self::Foreground => "foreground",
+            Self::Background => "background",
+            Self::LoggedOut => "logged-out",
+            Self::Kicked => "kicked",
+            Self::WebOnly => "web-only",
+            Self::SwitchedAway => "switched-away",
+            Self::SwitchedTo => "switched-to",
+            Self::NoToken => "no-token",
+            Self::DeadToken => "dead-token",
+            Self::NotificationsOff => "notifications-off",
+            Self::NotLoggedInYet => "not-logged-in-yet",
+        }
+    }
+}
+
+/// The people of one app: 100.
+const PEOPLE: [(State, usize); 13] = [
+    (State::Killed, 38),
+    (State::TwoPhones, 8),
+    (State::Foreground, 10),
+    (State::Background, 8),
+    (State::LoggedOut, 8),
+    (State::Kicked, 6),
+    (State::WebOnly, 6),
+    (State::SwitchedAway, 2),
+    (State::SwitchedTo, 2),
+    (State::NoToken, 5),
+    (State::DeadToken, 3),
+    (State::NotificationsOff, 2),
+    (State::NotLoggedInYet, 2),
+];
+
+struct AppPlan {
+    name: &'static str,
+    /// Package, `AppID` and `AppSecret` of each certificate.
+    accounts: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const APPS: [AppPlan; 2] = [
+    AppPlan {
+        name: "Harbour Chat",
+        accounts: &[
+            ("com.example.harbour", "2882303761500000001", "demo-secret-harbour=="),
+            ("com.example.harbour.lite", "2882303761500000002", "demo-secret-harbour-lite=="),
+        ],
+    },
+    AppPlan {
+        name: "Orchard Team",
+        accounts: &[("com.example.orchard", "2882303761500000003", "demo-secret-orchard==")],
+    },
+];
+
+/// The token of a device, as the vendor gave it out.
+pub(super) fn token_of(app_id: i64, device_id: &str) -> String {
+    format!("demo+{device_id}/{app_id}==")
+}
+
+/// Makes the vendor's accounts known to the simulator, and the whole world known to the server.
+pub(super) async fn build(admin: &Client, simulator: &XiaomiSimulator, clock: &Clock) -> Result<World, DemoError> {
+    let began_ms = clock.now_ms().saturating_sub(PAST_MS);
+    let mut apps = Vec::with_capacity(APPS.len());
+    for (plan, number) in APPS.iter().zip(1_i64..) {
+        // The start time in it: in a database of your own it collides with nothing.
+        let app_id = i64::try_from(began_ms).unwrap_or_default() * 10 + number;
+        apps.push(build_app(admin, simulator, plan, app_id, began_ms).await?);
+    }
+    Ok(World { apps })
+}
+
+async fn build_app(
+    admin: &Client,
+    simulator: &XiaomiSimulator,
+    plan: &AppPlan,
+    app_id: i64,
+    began_ms: u64,
+) -> Result<App, DemoError> {
+    let new = json!({"app_id": app_id, "name": plan.name, "settings": {"pending_binding_s": 3_600}});
+    admin.post("/v1/apps", &new).await?.success("make an app")?;
+    let mut certificates = Vec::with_capacity(plan.accounts.len());
+    for (package, vendor_app_id, secret) in plan.accounts {
+        introduce(simulator, package, secret);
+        let certificate = json!({
+            "vendor": "xiaomi", "name": package, "package_name": package, "app_id": vendor_app_id, "app_secret": secret,
+            "defaults": {"channel_id": CHAT_CHANNEL},
+        });
+        let path = format!("/v1/apps/{app_id}/certificates");
+        let stored = admin.post(&path, &certificate).await?.success("store a certificate")?;
+        let certificate_id =
+            stored["certificate_id"].as_i64().ok_or(DemoError::Answer { what: "a certificate without its id" })?;
+        certificates.push(Certificate { certificate_id, package });
+    }
+    let key = json!({"name": format!("{} chat server", plan.name), "scope": "chat", "app_id": app_id});
+    let key = admin.post("/v1/api-keys", &key).await?.success("make a key")?;
+    let key = key["key"].as_str().ok_or(DemoError::Answer { what: "a key without its secret" })?;
+    let app = App { id: app_id, name: plan.name, chat: admin.with_key(key), certificates, users: users() };
+    settle_in(&app, simulator, began_ms).await?;
+    Ok(app)
+}
+
+/// Tells the vendor of one account. It is strict: what is not told here is refused.
+fn introduce(simulator: &XiaomiSimulator, package: &str, secret: &str) {
+    simulator.put_app(XiaomiApp { channel_required: true, ..XiaomiApp::new(secret, package) });
+    for (id, class, daily_quota) in
+        [(CHAT_CHANNEL, ChannelClass::Private, None), (NEWS_CHANNEL, ChannelClass::Public, Some(NEWS_QUOTA))]
+    {
+        simulator.add_channel(XiaomiChannel { package: package.into(), id: id.into(), class, daily_quota });
+    }
+}
+
+fn users() -> Vec<User> {
+    let of_state = |(state, count): (State, usize)| {
+        (1..=count).map(move |number| {
+            let id = format!("{}-{number}", state.as_str());
+            let device_id = match state {
+                // One phone, two accounts.
+                State::SwitchedAway | State::SwitchedTo => format!("shared-phone-{number}"),
+                State::WebOnly => format!("browser-{number}"),
+                _ => format!("phone-of-{id}"),
+            };
+            User { id, state, device_id }
+        })
+    };
+    PEOPLE.into_iter().flat_map(of_state).collect()
+}
+
+/// Reports everyone's sessions, and marks the tokens that the vendor treats in its own way.
+async fn settle_in(app: &App, simulator: &XiaomiSimulator, began_ms: u64) -> Result<(), DemoError> {
+    let mut events = Vec::new();
+    for (index, user) in app.users.iter().enumerate() {
+        let certificate = app.certificate_of(index);
+        let token = token_of(app.id, &user.device_id);
+        match user.state {
+            State::DeadToken => simulator.kill_token(&token),
+            State::NotificationsOff => simulator.mark_token(&token, TokenState::Off),
+            State::NotLoggedInYet => {
+                let path = format!("/v1/apps/{}/users/{}/devices/{}/binding", app.id, user.id, user.device_id);
+                let binding = json!({"certificate_id": certificate, "token": token, "platform": "android"});
+                app.chat.put(&path, &binding).await?.success("report a token")?;
+            }
+            _ => {}
+        }
+        events.extend(history(user, app.id, certificate, began_ms));
+    }
+    for chunk in events.chunks(EVENTS_PER_CALL) {
+        app.report(chunk).await?;
+    }
+    Ok(())
+}
+
+/// What happened to a user's devices until now.
+fn history(user: &User, app_id: i64, certificate_id: i64, began_ms: u64) -> Vec<Value> {
+    let on = |device_id: &str, kind: &str, second: u64| {
+        let platform = if user.state == State::WebOnly { "web" } else { "android" };
+        json!({
+            "user_id": user.id, "device_id": device_id, "platform": platform, "type": kind,
+            "event_time": began_ms + second * 1_000,
+        })
+    };
+    let login = |device_id: &str, second: u64| {
+        let mut event = on(device_id, "login", second);
+        if !matches!(user.state, State::NoToken | State::WebOnly) {
+            event["certificate_id"] = certificate_id.into();
+            event["token"] = token_of(app_id, device_id).into();
+        }
+        event
+    };
+    let phone = user.device_id.as_str();
+    match user.state {
+        State::NotLoggedInYet => Vec::new(),
+        State::Foreground | State::WebOnly => vec![login(phone, 0)],
+        State::Background => vec![login(phone, 0), on(phone, "background", 5)],
+        State::LoggedOut => vec![login(phone, 0), on(phone, "logout", 5)],
+        State::Kicked => vec![login(phone, 0), on(phone, "kicked", 5)],
+        State::SwitchedTo => vec![login(phone, 20), on(phone, "disconnect", 25)],
+        State::TwoPhones => {
+            let second = second_phone(user);
+            vec![login(phone, 0), on(phone, "disconnect", 5), login(&second, 10), on(&second, "disconnect", 15)]
+        }
+        State::Killed | State::SwitchedAway | State::NoToken | State::DeadToken | State::NotificationsOff => {
+            vec![login(phone, 0), on(phone, "background", 5), on(phone, "disconnect", 10)]
+        }
+    }
+}
+
+fn second_phone(user: &User) -> String {
+    format!("second-{}", user.device_id)
+}
+
+impl World {
+    /// The tokens of every phone.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = String> {
+        self.apps.iter().flat_map(|app| {
+            app.users.iter().flat_map(|user| {
+                [token_of(app.id, &user.device_id), token_of(app.id, &second_phone(user))].into_iter().take(match user
+                    .state
+                {
+                    State::TwoPhones => 2,
+                    State::SwitchedTo => 0, // the phone of the user who switched away
+                    _ => 1,
+                })
+            })
+        })
+    }
+}
+
+impl App {
+    /// The certificate that a user's app was built with.
+    fn certificate_of(&self, user: usize) -> i64 {
+        self.certificates.get(user % self.certificates.len().max(1)).map_or(0, |certificate| certificate.certificate_id)
+    }
+
+    /// Reports session events.
+    pub(super) async fn report(&self, events: &[Value]) -> Result<(), DemoError> {
+        let path = format!("/v1/apps/{}/session-events", self.id);
+        self.chat.post(&path, &json!({"events": events})).await?.success("report session events")?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn an_app_has_a_hundred_different_users() {
+        let users = users();
+        let names: HashSet<_> = users.iter().map(|user| user.id.as_str()).collect();
+        assert_eq!((users.len(), names.len()), (100, 100));
+    }
+
+    #[test]
+    fn everyone_with_a_session_logs_in_first() {
+        for user in users() {
+            let history = history(&user, 1, 2, 1_000);
+            if user.state == State::NotLoggedInYet {
+                assert!(history.is_empty());
+            } else {
+                assert_eq!(history[0]["type"], "login", "{}", user.id);
+                let is_reachable = !matches!(user.state, State::NoToken | State::WebOnly);
+                assert_eq!(history[0].get("token").is_some(), is_reachable, "{}", user.id);
+            }
+        }
+    }
+}
