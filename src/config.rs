@@ -7,6 +7,9 @@ use config::{Config, Environment, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+/// The log filter of `config/default.toml`.
+pub const DEFAULT_FILTER: &str = "info,sqlx::postgres::notice=warn";
+
 /// Every key with its default, unit and meaning.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
 

@@ -61,18 +61,23 @@ fn kept_until(parent: Parent, retention: &Retention, begin: DateTime<Utc>, end: 
 const NAME_TIME: &str = "%Y%m%d_%H";
 
 /// The partitions a table needs from now on. The first begins before now: at midnight the day before is still written to.
-/// What exists already, perhaps with another period, is left as it is, and the new ones begin where it ends.
+/// What exists already, perhaps with another period, is left as it is, and the new ones fill what it leaves open.
 fn plan(parent: Parent, retention: &Retention, now: DateTime<Utc>, existing: &[String]) -> Vec<Planned> {
     let period = period(parent, retention);
     let aligned = |at: DateTime<Utc>| {
         let seconds = period.num_seconds().max(1);
         DateTime::from_timestamp(at.timestamp() / seconds * seconds, 0).unwrap_or(at)
     };
-    let covered_until = existing.iter().filter_map(|name| lasts(parent, name)).map(|(_, end)| end).max();
-    let mut lower = covered_until.unwrap_or_else(|| aligned(now) - period);
+    let existing: Vec<_> = existing.iter().filter_map(|name| lasts(parent, name)).collect();
+    let mut lower = aligned(now) - period;
     let mut planned = Vec::new();
     while lower < now + ahead(parent) {
-        let upper = aligned(lower) + period;
+        if let Some((_, end)) = existing.iter().find(|(begin, end)| (*begin..*end).contains(&lower)) {
+            lower = *end;
+            continue;
+        }
+        let next = existing.iter().map(|(begin, _)| *begin).filter(|begin| *begin > lower).min();
+        let upper = next.map_or(aligned(lower) + period, |next| next.min(aligned(lower) + period));
         let bound = |at: DateTime<Utc>| match parent {
             Parent::DeliveryEvents => at.to_rfc3339(),
             Parent::MessageKeys => at.date_naive().to_string(),
@@ -178,6 +183,16 @@ async fn round(database: &Database, retention: &Retention) {
     }
 }
 
+/// One round, now; the first step that fails ends it.
+/// # Errors
+/// Database errors.
+pub async fn once(database: &Database, retention: &Retention) -> sqlx::Result<()> {
+    make_partitions(database, retention).await?;
+    drop_partitions(database, retention).await?;
+    forget(database).await?;
+    cancel_orphans(database).await
+}
+
 async fn forget(database: &Database) -> sqlx::Result<()> {
     let now = partitions::database_now(&database.api).await?;
     store::idempotency::delete_old(&database.api, now - IDEMPOTENCY_FOR).await?;
@@ -189,9 +204,7 @@ async fn forget(database: &Database) -> sqlx::Result<()> {
 }
 
 /// Ends what waits for certificates that were deleted.
-/// # Errors
-/// Database errors.
-pub async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
+async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
     for certificate in store::deliveries::orphaned_certificates(&database.api).await? {
         loop {
             let now = partitions::database_now(&database.api).await?;
@@ -243,6 +256,13 @@ mod tests {
             assert!(end > now + Span::days(1), "{parent:?}");
             assert!(planned.iter().all(|planned| planned.name.len() < 63));
             assert_eq!(plan(parent, &RETENTION, now, &names(&planned)), [], "nothing is made twice");
+            let without_one: Vec<_> = names(&planned).into_iter().enumerate().filter(|(n, _)| *n != 2).collect();
+            let without_one: Vec<_> = without_one.into_iter().map(|(_, name)| name).collect();
+            assert_eq!(
+                names(&plan(parent, &RETENTION, now, &without_one)),
+                [planned[2].name.as_str()],
+                "a gap is filled"
+            );
         }
         let keys = plan(Parent::MessageKeys, &RETENTION, now, &[]);
         assert_eq!(keys[0].name, "message_keys_20261123_00_24h");
@@ -250,15 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn another_partition_period_begins_where_the_old_ones_end() {
+    fn another_partition_period_fits_between_the_old_ones() {
         let now = at("2026-11-24T10:20:00Z");
         for (before, after) in [(1, 24), (24, 1), (6, 4)] {
             let hours = |event_partition_hours| Retention { event_partition_hours, ..RETENTION };
             let old = plan(Parent::DeliveryEvents, &hours(before), now, &[]);
             let later = now + Span::hours(30);
             let new = plan(Parent::DeliveryEvents, &hours(after), later, &names(&old));
-            assert_eq!(new[0].lower, old.last().unwrap().upper, "{before} to {after}");
-            assert!(new.windows(2).all(|pair| pair[0].upper == pair[1].lower));
+            let all = old.iter().chain(&new);
+            let mut spans: Vec<_> = all.map(|p| (at(&p.lower), at(&p.upper))).collect();
+            spans.sort();
+            for pair in spans.windows(2) {
+                assert_eq!(pair[0].1, pair[1].0, "{before} to {after}: neither a gap nor an overlap");
+            }
+            assert!(spans.last().unwrap().1 > later + Span::days(2));
         }
     }
 

@@ -40,8 +40,29 @@ struct Document;
 
 struct Keys;
 
+/// Operation ids are the method and the path, so that each is unique.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let words: Vec<&str> =
+            path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let name = words.join("_");
+        for (method, operation) in [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ] {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}_{name}"));
+            }
+        }
+    }
+}
+
 impl Modify for Keys {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        name_operations(document);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("rouse_...").build();
         document
             .components

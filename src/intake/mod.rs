@@ -167,10 +167,10 @@ impl Worker {
     async fn run_through_panics(self: Arc<Self>, mut received: mpsc::Receiver<Waiting>) {
         loop {
             let run = std::panic::AssertUnwindSafe(self.run(&mut received)).catch_unwind();
-            match run.await {
-                Ok(()) => return,
-                Err(_) => tracing::error!("intake panicked; its group was answered 503"),
+            if run.await.is_ok() {
+                return;
             }
+            tracing::error!("intake panicked; its group was answered 503");
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::run::Store;
 use super::{Outcome, print, stop_signal};
 use crate::clock::Clock;
-use crate::config::{Log, Settings};
+use crate::config::{DEFAULT_FILTER, Log, Settings};
 use crate::domain::certificate::VendorKind;
 use crate::embedded::Mode;
 use crate::secrets::new_master_key;
@@ -87,7 +87,7 @@ pub(super) enum DemoError {
 
 /// Keeps the view readable: warnings only, unless another filter was set.
 pub(super) fn quieten(log: &mut Log) {
-    if log.filter == "info" {
+    if log.filter == DEFAULT_FILTER {
         "warn".clone_into(&mut log.filter);
     }
 }
