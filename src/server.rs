@@ -73,6 +73,10 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(settings: &Settings, options: StartOptions) -> Result<Self, StartError> {
         telemetry::metrics::init()?;
+        // Before anything is started that would have to be stopped when the port is taken. Callers wait in its backlog.
+        let listen = |source| StartError::Listen { address: settings.server.listen, source };
+        let listener = TcpListener::bind(settings.server.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
         let database = Database::open(options.database_url.expose_secret(), settings.database.api_connections)?;
         MIGRATOR.run(&database.api).await?;
         maintenance::make_partitions(&database, &settings.retention).await?;
@@ -120,9 +124,6 @@ impl Server {
             key_use,
             request_timeout: Duration::from_secs(settings.server.request_timeout_s),
         });
-        let listen = |source| StartError::Listen { address: settings.server.listen, source };
-        let listener = TcpListener::bind(settings.server.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
         let stop_http = CancellationToken::new();
         let http = tokio::spawn(serve(listener, router, stop_http.clone()));
         let stop_deadline = Duration::from_secs(settings.server.stop_deadline_s);

@@ -24,7 +24,8 @@ async fn serve(settings: &Settings, store: &Store) -> Outcome {
         is_sole_user: store.embedded.is_some(),
         clock: Clock::from_wall(),
     };
-    let stop = stop_signal();
+    // In a task, so that a signal during the start is not lost.
+    let stop = tokio::spawn(stop_signal());
     let server = Server::start(settings, options).await?;
     if let Some(key) = server.first_key() {
         use std::io::Write as _;
@@ -33,7 +34,7 @@ async fn serve(settings: &Settings, store: &Store) -> Outcome {
         std::io::stderr().write_all(notice.as_bytes())?;
     }
     tracing::info!(address = %server.address(), "ready");
-    stop.await?;
+    stop.await??;
     tracing::info!("stopping");
     server.stop().await;
     Ok(())
