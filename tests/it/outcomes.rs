@@ -154,6 +154,7 @@ async fn a_spent_quota_holds_its_class_until_midnight_in_china_and_no_other(pool
         let waiting = world.story(waiting).await["waiting"][0].clone();
         assert_eq!(waiting["due_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap(), until);
     }
+    assert!(world.told(&second, "postponed").await.is_empty(), "stored for then, not tried and put off");
     // Even one that comes due by mistake makes no call.
     world.hurry().await;
     world.sweep().await;

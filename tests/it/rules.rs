@@ -213,6 +213,36 @@ async fn no_call_starts_for_a_device_whose_logout_was_acknowledged(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_waited_is_judged_again_by_what_other_instances_wrote(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.killed_phone("alice", "phone", "token-1").await;
+    // Devices and changes that this instance heard nothing of.
+    for (user, change, outcome) in [
+        ("bob", "UPDATE devices SET session_state = 'logged_out' WHERE user_id = $1", "cancelled"),
+        ("carol", "UPDATE devices SET binding_status = 'superseded' WHERE user_id = $1", "cancelled"),
+        ("dave", "DELETE FROM devices WHERE user_id = $1", "cancelled"),
+        ("erin", "UPDATE devices SET token = 'token-new' WHERE user_id = $1", "accepted"),
+    ] {
+        sqlx::query(
+            "INSERT INTO devices SELECT app_id, $1, $1, platform, session_state, event_time, login_seq, unread, certificate_id,
+                 vendor, 'token-' || $1, decode(md5($1), 'hex'), reported_at, binding_status
+             FROM devices WHERE user_id = 'alice'",
+        )
+        .bind(user)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+        world.certificate_verb("pause").await;
+        let notification = world.sent(user, plain()).await;
+        sqlx::query(change).bind(user).execute(&world.pool).await.unwrap();
+        world.certificate_verb("resume").await;
+        assert_eq!(world.outcome(&notification).await, outcome, "{user}");
+        assert_eq!(world.vendor.inbox(&format!("token-{user}")).len(), 0, "{user}");
+    }
+    assert_eq!(world.vendor.inbox("token-new").len(), 1);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_token_reported_before_the_login_is_pending_until_it(pool: PgPool) {
     let world = World::start(pool).await;
     let answer = world.bind("alice", "phone", "token-1").await;
