@@ -57,6 +57,9 @@ pub async fn apply(
                 for (user_id, device_id) in &revoked {
                     dispatcher.revocations().add(app.app_id, user_id, device_id);
                 }
+                for (user_id, device_id) in changes.iter().filter_map(reported) {
+                    dispatcher.reported().add(app.app_id, user_id, device_id);
+                }
                 return Ok(results);
             }
             Err(error) if tries < MAX_TRIES && store::violates(&error, LIVE_TOKEN) => {
@@ -67,6 +70,15 @@ pub async fn apply(
             Err(error) => return Err(error),
         }
         tokio::time::sleep(std::time::Duration::from_millis(u64::from(rand::random::<u8>() % 20))).await;
+    }
+}
+
+/// The device whose token a change reports.
+fn reported(change: &Change) -> Option<(&str, &str)> {
+    match change {
+        Change::Report { user_id, device_id, .. } => Some((user_id, device_id)),
+        Change::Event(event) if event.token.is_some() => Some((&event.user_id, &event.device_id)),
+        _ => None,
     }
 }
 

@@ -110,7 +110,7 @@ async fn send(
     }
     let ended_at = inner.clock.now();
     // One jitter for all: what goes out together is tried again together.
-    let call = Call { vendor, began_at, ended_at, elapsed, push: &push, verdict, jitter: rand::random() };
+    let call = Call { vendor, started, began_at, ended_at, elapsed, push: &push, verdict, jitter: rand::random() };
     let mut soon: BTreeMap<Duration, Vec<Held>> = BTreeMap::new();
     for (held, outcome) in parcel.deliveries.into_iter().zip(outcomes) {
         telemetry::metrics::attempt_ended(vendor.kind(), outcome.reason);
@@ -130,6 +130,7 @@ async fn send(
 /// What is the same for all targets of a call.
 struct Call<'a> {
     vendor: &'a Arc<dyn Vendor>,
+    started: Instant,
     began_at: DateTime<Utc>,
     ended_at: DateTime<Utc>,
     elapsed: Duration,
@@ -329,11 +330,16 @@ async fn conclude(
     if !call.push.cuts.is_empty() {
         detail.insert("cut".to_owned(), json!(call.push.cuts));
     }
-    if withheld {
+    let is_dead = matches!(outcome.reason, Reason::TokenGone | Reason::TokenMalformed);
+    let app_id = notification.app_id;
+    let was_reported = is_dead && inner.reported.since(call.started, app_id, &held.user_id, &held.device_id);
+    if was_reported {
+        detail.insert("unbind".to_owned(), "not done: the token was reported again meanwhile".into());
+    } else if withheld {
         detail.insert("unbind".to_owned(), "withheld by the prune breaker".into());
     }
     let verdict = match next {
-        Next::EndAndUnbind if !withheld => Some(BindingStatus::Invalid),
+        Next::EndAndUnbind if !withheld && !was_reported => Some(BindingStatus::Invalid),
         Next::EndAndMute => Some(BindingStatus::Muted),
         _ => None,
     }
@@ -391,7 +397,6 @@ async fn conclude(
         attempt: i16::try_from(attempt).ok(),
         detail: Some(serde_json::Value::Object(detail).to_string()),
     };
-    let app_id = notification.app_id;
     let certificate_id = lane.certificate_id;
     let again = soon.map(|wait| (wait, held.clone()));
     inner.record(Result_ { app_id, certificate_id, held, change, told: Some(told), verdict }).await;

@@ -65,6 +65,8 @@ struct Inner {
     revocations: Revocations,
     /// Notifications that callers cancelled.
     cancelled: Revocations,
+    /// Devices whose token was reported a moment ago: unchanged reports write nothing, and prove the token alive.
+    reported: Revocations,
     lanes: RwLock<HashMap<CertificateId, Arc<Lane>>>,
     /// Deliveries reserved, queued or in flight, in all lanes.
     held: AtomicUsize,
@@ -112,6 +114,7 @@ impl Dispatcher {
             instance: Instance::new(id),
             revocations: Revocations::default(),
             cancelled: Revocations::keeping(revocations::CANCELLED_FOR),
+            reported: Revocations::keeping(revocations::REPORTED_FOR),
             lanes: RwLock::default(),
             held: AtomicUsize::new(0),
             is_idle: Notify::new(),
@@ -159,6 +162,11 @@ impl Dispatcher {
     /// Devices that lost their right to a push; add before acknowledging what took it away.
     pub fn revocations(&self) -> &Revocations {
         &self.inner.revocations
+    }
+
+    /// Devices whose token was reported; add also where the report changed nothing.
+    pub fn reported(&self) -> &Revocations {
+        &self.inner.reported
     }
 
     /// Takes room for `count` deliveries of a certificate. False: its lane is full, closed or stopping, or holds this

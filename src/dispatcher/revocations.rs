@@ -11,6 +11,8 @@ use crate::domain::id::AppId;
 pub(super) const FRESH_FOR: Duration = Duration::from_secs(1);
 /// What a caller cancelled is remembered for longer than any retry waits.
 pub(super) const CANCELLED_FOR: Duration = Duration::from_mins(10);
+/// Reports are remembered for longer than a call may take.
+pub(super) const REPORTED_FOR: Duration = Duration::from_mins(2);
 /// A generation is dropped early when it grows beyond this.
 const MAX_ENTRIES: usize = 200_000;
 /// Revocations are kept until every delivery judged before them is no longer fresh, with a wide margin.
