@@ -54,9 +54,18 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         lane.state().breaker.abandon_probe();
         return;
     }
-    if !judge_again(inner, lane, &mut parcel).await || parcel.deliveries.is_empty() {
-        lane.state().breaker.abandon_probe();
-        return;
+    // Until nothing was taken away while the database was asked.
+    let mut is_stale = parcel.judged_at.elapsed() > FRESH_FOR;
+    loop {
+        match judge_again(inner, lane, &mut parcel, is_stale).await {
+            Judgement::Fresh if !parcel.deliveries.is_empty() => break,
+            // However long a slow database took for its answer: only what was taken away meanwhile asks again.
+            Judgement::Renewed if !parcel.deliveries.is_empty() => is_stale = false,
+            _ => {
+                lane.state().breaker.abandon_probe();
+                return;
+            }
+        }
     }
     let class = vendor.message_class(&parcel.notification);
     let held_until = lane.state().held_until(&class, now);
@@ -171,14 +180,23 @@ fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
     }
 }
 
-/// Looks at the devices anew if they were looked at more than a second ago or lost their right meanwhile, and ends the
-/// deliveries that have no right any more. False: the database did not answer, and the parcel went back to the lane.
-async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel) -> bool {
+/// How far a parcel's devices can be trusted.
+enum Judgement {
+    /// Looked at less than a second ago, and nothing was taken away since.
+    Fresh,
+    /// Looked at just now; something may have been taken away while the database was asked.
+    Renewed,
+    /// The database did not answer, and the parcel went back to the lane.
+    PutBack,
+}
+
+/// Looks at the devices anew if they are stale or lost their right since they were looked at, and ends the deliveries that
+/// have no right any more.
+async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel, is_stale: bool) -> Judgement {
     let app_id = parcel.notification.app_id;
-    let is_stale = parcel.judged_at.elapsed() > FRESH_FOR;
     let is_revoked = |held: &Held| inner.revocations.since(parcel.judged_at, app_id, &held.user_id, &held.device_id);
     if !is_stale && !parcel.deliveries.iter().any(is_revoked) {
-        return true;
+        return Judgement::Fresh;
     }
     let judged_at = Instant::now();
     let app_ids = vec![app_id.0; parcel.deliveries.len()];
@@ -195,7 +213,7 @@ async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel) 
             };
             tokio::time::sleep(Duration::from_millis(200)).await;
             lane.push_front(parcel);
-            return false;
+            return Judgement::PutBack;
         }
     };
     let settings = inner.directory.snapshot().apps.get(&app_id).map(|app| app.settings.clone()).unwrap_or_default();
@@ -240,7 +258,7 @@ async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel) 
         }
     }
     parcel.judged_at = judged_at;
-    true
+    Judgement::Renewed
 }
 
 /// Tells the prune breaker, the circuit breaker and the pacer about a call's answers.
