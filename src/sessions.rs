@@ -1,5 +1,5 @@
 //! Applies session events and token reports: loads the devices they touch under a lock, lets the rules of
-//! [`crate::domain::session`] change them, writes them back, and cancels what may no longer be sent. One transaction.
+//! [`crate::domain::devices`] change them, writes them back, and cancels what may no longer be sent. One transaction.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
+use crate::domain::devices::{DeviceKey, Devices};
 use crate::domain::routing::{Candidate, Wishes, decide};
-use crate::domain::session::{Applied, Device, DeviceKey, Devices, Event, EventType, Platform, ReportedToken};
+use crate::domain::session::{Applied, Device, Event, EventType, Platform, ReportedToken};
 use crate::store::apps::App;
 use crate::store::devices::{LIVE_TOKEN, Touched};
 use crate::store::{self, Database};

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod certificate;
+pub mod devices;
 pub mod id;
 pub mod notification;
 pub mod offline_push_info;

@@ -1,0 +1,120 @@
+//! The pump of a lane: takes parcels out and starts a call for each, as many at a time as the lane allows, for as long as the
+//! server runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::breaker::Gate;
+use super::lane::{Lane, Parcel};
+use super::recorder::{Entry as Result_, RowChange};
+use super::{Inner, attempt};
+use crate::directory::Entry;
+
+/// How long a lane without a fresh heartbeat waits before it looks again.
+const FENCE_POLL: Duration = Duration::from_millis(100);
+/// A lane that waits for its rate looks again at least this often: the rate may have been edited.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What a pump may do next.
+enum Turn {
+    Send(Arc<Entry>, Parcel),
+    Wait(Duration),
+    /// The lane is closed: nothing may stay in it.
+    GiveBack(&'static str, Option<Instant>),
+    Idle,
+}
+
+/// Takes parcels from a lane for as long as the server runs: one call for each, as many at a time as the lane allows.
+pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
+    loop {
+        if inner.is_draining() {
+            return;
+        }
+        let permit = tokio::select! {
+            permit = Arc::clone(&lane.slots).acquire_owned() => permit,
+            () = inner.draining.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return };
+        match turn(&inner, &lane) {
+            Turn::Send(entry, parcel) => {
+                let (inner, lane) = (Arc::clone(&inner), Arc::clone(&lane));
+                inner.tasks.clone().spawn(async move {
+                    attempt::attempt(&inner, &lane, &entry, parcel).await;
+                    std::mem::drop(permit);
+                });
+            }
+            Turn::Wait(wait) => {
+                std::mem::drop(permit);
+                tokio::select! {
+                    () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
+                    () = inner.draining.cancelled() => return,
+                }
+            }
+            Turn::GiveBack(reason, until) => {
+                std::mem::drop(permit);
+                give_back(&inner, &lane, Some((reason, until))).await;
+            }
+            Turn::Idle => {
+                std::mem::drop(permit);
+                tokio::select! {
+                    () = lane.wake.notified() => {}
+                    () = inner.draining.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+fn turn(inner: &Inner, lane: &Lane) -> Turn {
+    let now = Instant::now();
+    let snapshot = inner.directory.snapshot();
+    let Some(entry) = snapshot.certificates.get(&lane.certificate_id) else {
+        let is_empty = lane.state().queued() == 0;
+        return if is_empty { Turn::Idle } else { Turn::GiveBack("certificate_deleted", None) };
+    };
+    let mut state = lane.state();
+    if state.queued() == 0 {
+        return Turn::Idle;
+    }
+    let Some(vendor) = entry.ready() else { return Turn::GiveBack("certificate_paused", None) };
+    if !inner.instance.may_send() {
+        return Turn::Wait(FENCE_POLL);
+    }
+    let gate = state.breaker.gate(now);
+    if let Gate::Open(until) = gate {
+        return Turn::GiveBack("breaker_open", Some(until));
+    }
+    let limits = vendor.limits();
+    if let Err(wait) = state.pacer.take(inner.calls_per_second(entry, limits.calls_per_second), now) {
+        return Turn::Wait(wait);
+    }
+    if gate == Gate::Probe {
+        state.breaker.begin_probe();
+    }
+    match state.pop(limits.batch) {
+        Some(parcel) => Turn::Send(Arc::clone(entry), parcel),
+        None => Turn::Idle,
+    }
+}
+
+/// Gives what waits in a lane back to the database. Without `why` (a stop) the trace has nothing to tell.
+pub(super) async fn give_back(inner: &Arc<Inner>, lane: &Arc<Lane>, why: Option<(&'static str, Option<Instant>)>) {
+    let parcels = lane.state().drain();
+    for parcel in parcels {
+        match why {
+            Some((reason, until)) => {
+                let wait = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+                let due_at = inner.clock.now() + chrono::TimeDelta::from_std(wait).unwrap_or_default();
+                attempt::postpone(inner, lane, parcel, due_at, reason).await;
+            }
+            None => {
+                for held in parcel.deliveries {
+                    let certificate_id = lane.certificate_id;
+                    let change = RowChange::Move { due_at: inner.clock.now(), attempts: held.attempts, certificate_id };
+                    let app_id = parcel.notification.app_id;
+                    inner.record(Result_ { app_id, certificate_id, held, change, told: None, verdict: None }).await;
+                }
+            }
+        }
+    }
+}
