@@ -5,6 +5,7 @@
 
 mod certificates;
 mod dedupe;
+mod demo;
 mod edges;
 mod faults;
 mod hosts;
