@@ -234,16 +234,9 @@ pub async fn create_key(
         last_used_at: None,
         revoked_at: None,
     };
-    let event = AuditEvent {
-        audit_id: Uuid::now_v7(),
-        at: clock.now(),
-        key_id: None,
-        actor: "server".to_owned(),
-        action: "api_key.create".to_owned(),
-        app_id: app_id.map(|id| id.0),
-        object: format!("api key {}", key.key_id),
-        detail: serde_json::json!({"name": name, "scope": scope}),
-    };
+    let detail = serde_json::json!({"name": name, "scope": scope});
+    let object = format!("api key {}", key.key_id);
+    let event = AuditEvent::by_server(key.created_at, "api_key.create", app_id, object, detail);
     let mut transaction = database.api.begin().await?;
     store::api_keys::insert(&mut *transaction, &key).await?;
     store::audit::insert(&mut *transaction, &event).await?;

@@ -247,6 +247,9 @@ async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel, 
             continue;
         }
         let Some((token, certificate_id)) = standing.and_then(|s| Some((s.token?, s.certificate_id?))) else {
+            // The schema rules it out; a delivery is never dropped without an end all the same.
+            let told = told(now, "cancelled", Some(SkipReason::NoToken.as_str()), &held);
+            end(inner, lane, &parcel.notification, held, told).await;
             continue;
         };
         // The device reported another token while the delivery waited: it goes there.

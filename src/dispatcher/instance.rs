@@ -141,13 +141,18 @@ async fn take_over_silent(inner: &Inner) -> sqlx::Result<()> {
 
 /// Gives a dead instance's deliveries to everybody and forgets it.
 pub(super) async fn take_over(inner: &Inner, dead: InstanceId) -> sqlx::Result<()> {
-    // One transaction, and the removal first: it waits for statements that insert or claim as this owner, and later ones
-    // find it gone, so no row is left to it.
-    let mut transaction = inner.database.api.begin().await?;
-    store::instances::remove(&mut *transaction, dead).await?;
-    let released = store::deliveries::release_owner(&mut *transaction, dead).await?;
-    transaction.commit().await?;
+    let released = retire(inner, dead).await?;
     tracing::warn!(instance = dead.0, deliveries = released, "took over from a silent instance");
     inner.sweep_now.notify_one();
     Ok(())
+}
+
+/// Forgets an instance and makes its deliveries everybody's. One transaction, and the removal first: it waits for statements
+/// that insert or claim as this owner, and later ones find it gone, so no row is left to it.
+pub(super) async fn retire(inner: &Inner, instance: InstanceId) -> sqlx::Result<u64> {
+    let mut transaction = inner.database.api.begin().await?;
+    store::instances::remove(&mut *transaction, instance).await?;
+    let released = store::deliveries::release_owner(&mut *transaction, instance).await?;
+    transaction.commit().await?;
+    Ok(released)
 }

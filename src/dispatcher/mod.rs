@@ -41,6 +41,8 @@ pub use revocations::Revocations;
 
 /// Results that may wait for the recorder before lanes stall.
 const RESULTS_IN_HAND: usize = 20_000;
+/// A hold that ends this much later than the one before is news.
+const NEW_HOLD_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 /// Deliveries a lane may hold although the memory of all lanes is spent.
 const LANE_SHARE: usize = 256;
 
@@ -167,8 +169,8 @@ impl Dispatcher {
         &self.inner.reported
     }
 
-    /// Takes room for `count` deliveries of a certificate. False: its lane is full, closed or stopping, or holds this
-    /// message class; they are to be inserted unowned.
+    /// Takes room for `count` deliveries of a certificate, all or none. Without room (the lane is full, closed or stopping,
+    /// or holds this message class) they are to be inserted unowned.
     pub fn reserve(&self, entry: &Entry, class: Option<&str>, count: usize) -> Room {
         let inner = &self.inner;
         if inner.is_draining() || !inner.instance.may_send() || entry.ready().is_none() {
@@ -330,13 +332,7 @@ impl Dispatcher {
             tracing::warn!("some workers did not stop in time");
         }
         let id = inner.instance.id();
-        let given_back = async {
-            let mut transaction = inner.database.api.begin().await?;
-            store::instances::remove(&mut *transaction, id).await?;
-            store::deliveries::release_owner(&mut *transaction, id).await?;
-            transaction.commit().await
-        };
-        if let Err(error) = given_back.await {
+        if let Err(error) = instance::retire(inner, id).await {
             tracing::warn!(%error, "cannot give deliveries back; others take them over in a few seconds");
         }
     }
@@ -481,16 +477,9 @@ impl Inner {
         let (id, revision) = (certificate.certificate_id, certificate.revision);
         let is_refused = store::certificates::refuse(&mut *transaction, id, revision, reason, now).await?;
         if is_refused {
-            let event = AuditEvent {
-                audit_id: uuid::Uuid::now_v7(),
-                at: now,
-                key_id: None,
-                actor: "server".to_owned(),
-                action: "certificate.refuse".to_owned(),
-                app_id: Some(certificate.app_id.0),
-                object: format!("certificate {id}"),
-                detail: serde_json::json!({"reason": reason}),
-            };
+            let detail = serde_json::json!({"reason": reason});
+            let app_id = Some(certificate.app_id);
+            let event = AuditEvent::by_server(now, "certificate.refuse", app_id, format!("certificate {id}"), detail);
             store::audit::insert(&mut *transaction, &event).await?;
             store::certificates::announce(&mut *transaction).await?;
         }
@@ -500,9 +489,9 @@ impl Inner {
     }
 
     async fn hold_class(&self, lane: &Lane, class: &str, until: DateTime<Utc>, vendor_code: Option<&str>) {
-        let is_new = lane.state().holds.insert(class.to_owned(), until) != Some(until);
-        if !is_new {
-            return;
+        let before = lane.state().holds.insert(class.to_owned(), until);
+        if before.is_some_and(|before| until - before < NEW_HOLD_AFTER) {
+            return; // told by the first of the calls that were on the wire
         }
         tracing::error!(
             certificate.id = lane.certificate_id.0, class, %until,

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Inner;
+use super::attempt;
 use super::lane::{Held, Parcel};
-use super::recorder::{Entry, RowChange, Told};
+use super::recorder::{Entry, RowChange};
 use crate::domain::id::{CertificateId, NotificationId};
 use crate::domain::notification::{Content, Notification, Priority, SharedNotification};
 use crate::store;
@@ -222,16 +223,7 @@ async fn end_without_content(
     held: Held,
 ) {
     tracing::error!(delivery.id = %held.delivery_id, "the content of a waiting delivery is missing");
-    let told = Told {
-        at: inner.clock.now(),
-        kind: "cancelled",
-        reason: Some("content_missing".to_owned()),
-        vendor_code: None,
-        vendor_message_id: None,
-        latency_ms: None,
-        attempt: i16::try_from(held.attempts).ok(),
-        detail: None,
-    };
+    let told = attempt::told(inner.clock.now(), "cancelled", Some("content_missing"), &held);
     let entry =
         Entry { app_id: *app_id, certificate_id, held, change: RowChange::End, told: Some(told), verdict: None };
     inner.record(entry).await;

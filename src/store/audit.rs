@@ -26,6 +26,28 @@ pub struct AuditEvent {
     pub detail: serde_json::Value,
 }
 
+impl AuditEvent {
+    /// Of a write that no API key made: the server's own, or its command line's.
+    pub fn by_server(
+        at: DateTime<Utc>,
+        action: &str,
+        app_id: Option<AppId>,
+        object: String,
+        detail: serde_json::Value,
+    ) -> Self {
+        Self {
+            audit_id: Uuid::now_v7(),
+            at,
+            key_id: None,
+            actor: "server".to_owned(),
+            action: action.to_owned(),
+            app_id: app_id.map(|id| id.0),
+            object,
+            detail,
+        }
+    }
+}
+
 /// Writes one event, in the transaction of the change it tells of.
 pub async fn insert(db: impl PgExecutor<'_>, event: &AuditEvent) -> sqlx::Result<()> {
     sqlx::query!(
