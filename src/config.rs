@@ -116,7 +116,18 @@ pub struct Vendors {
     pub call_timeout_ms: u64,
     pub idle_connections: usize,
     pub extra_ca_file: PathBuf,
+    pub apns: ApnsSettings,
     pub xiaomi: XiaomiHosts,
+}
+
+/// One host per environment, and how many connections a credential opens to it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApnsSettings {
+    pub production: String,
+    pub sandbox: String,
+    pub connections: usize,
+    pub streams_per_connection: usize,
 }
 
 /// One host per region: scheme, host and port.
@@ -192,6 +203,8 @@ impl Settings {
             ("retention.event_partition_hours", u64::from(self.retention.event_partition_hours), 1..=24),
             ("vendors.connect_timeout_ms", self.vendors.connect_timeout_ms, 10..=600_000),
             ("vendors.call_timeout_ms", self.vendors.call_timeout_ms, 10..=600_000),
+            ("vendors.apns.connections", self.vendors.apns.connections as u64, 1..=64),
+            ("vendors.apns.streams_per_connection", self.vendors.apns.streams_per_connection as u64, 1..=10_000),
         ] {
             if !range.contains(&value) {
                 let message = format!("must be {} to {}, not {value}", range.start(), range.end());
@@ -215,8 +228,10 @@ impl Settings {
 
     /// Every vendor host with its key.
     pub fn vendor_hosts(&self) -> Vec<(&'static str, &str)> {
-        let xiaomi = &self.vendors.xiaomi;
+        let (apns, xiaomi) = (&self.vendors.apns, &self.vendors.xiaomi);
         vec![
+            ("vendors.apns.production", &apns.production),
+            ("vendors.apns.sandbox", &apns.sandbox),
             ("vendors.xiaomi.cn", &xiaomi.cn),
             ("vendors.xiaomi.ru", &xiaomi.ru),
             ("vendors.xiaomi.in", &xiaomi.r#in),

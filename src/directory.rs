@@ -84,6 +84,12 @@ impl Directory {
         self.snapshot.load()
     }
 
+    /// Calls that a certificate may have in flight, where its vendor has a bound of its own.
+    pub fn calls_in_flight(&self, certificate_id: CertificateId) -> Option<usize> {
+        let snapshot = self.snapshot();
+        self.registry.calls_in_flight(snapshot.certificates.get(&certificate_id)?.certificate.vendor)
+    }
+
     /// Resolves after the next change.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()

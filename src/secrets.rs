@@ -112,7 +112,16 @@ pub fn token_digest(token: &str) -> [u8; 16] {
 
 /// Twelve hex digits of SHA-256: enough to compare by eye, useless to an attacker.
 pub fn short_digest(bytes: &[u8]) -> String {
-    sha256(bytes)[..6].iter().fold(String::with_capacity(12), |mut text, byte| {
+    hex(&sha256(bytes)[..6])
+}
+
+/// All 64 hex digits of SHA-256.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    hex(&sha256(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         use std::fmt::Write as _;
         let _infallible = write!(text, "{byte:02x}");
         text

@@ -85,7 +85,7 @@ impl Server {
         clock.correct(store::partitions::database_now(&database.api).await?, asked);
         let first_key = first_admin_key(&database, &clock).await?;
         let sealer = Sealer::new(&options.master_key)?;
-        let registry = Registry::new(&settings.vendors)?;
+        let registry = Registry::new(&settings.vendors, clock.clone())?;
         let directory = Arc::new(Directory::new(database.clone(), registry, sealer));
         directory.refresh().await?;
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::domain::text::Text;
 use crate::secrets::{SecretError, short_digest};
 use crate::store;
 use crate::vendor::registry::{Account, FieldError, SUPPORTED, read_account, stored_fields, unsupported};
-use crate::vendor::xiaomi;
+use crate::vendor::{apns, xiaomi};
 
 /// The most that one statement releases of what was held.
 const RELEASE_BATCH: u64 = 5_000;
@@ -42,7 +42,7 @@ pub(super) struct Common {
 /// The fields of [`Common`]; all others are the vendor's.
 const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
 
-/// A new Xiaomi certificate. Each vendor has its own fields; `vendor` tells which.
+/// A new Xiaomi certificate.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewXiaomiCertificate {
@@ -56,6 +56,31 @@ pub(super) struct NewXiaomiCertificate {
     #[serde(flatten)]
     account: xiaomi::Account,
     defaults: xiaomi::Defaults,
+}
+
+/// A new APNs certificate: a topic with one credential.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+pub(super) struct NewApnsCertificate {
+    /// `apns`
+    #[schema(example = "apns")]
+    vendor: String,
+    #[schema(inline)]
+    #[serde(flatten)]
+    common: Common,
+    #[schema(inline)]
+    #[serde(flatten)]
+    account: apns::Account,
+    defaults: apns::Defaults,
+}
+
+/// A new certificate. Each vendor has its own fields; `vendor` tells which.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+pub(super) enum NewCertificate {
+    Apns(NewApnsCertificate),
+    Xiaomi(NewXiaomiCertificate),
 }
 
 /// A certificate without its secrets.
@@ -199,7 +224,7 @@ fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<()
 
 /// Stores a vendor account. The answer's `certificate_id` is the number the client app ships with.
 #[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path)),
-    request_body = NewXiaomiCertificate, responses(
+    request_body = NewCertificate, responses(
     (status = 201, body = CertificateView),
     (status = 400, body = super::Problem),
     (status = 404, description = "the app", body = super::Problem),
@@ -217,7 +242,7 @@ pub(super) async fn create(
     let request = format!("POST /v1/apps/{app_id}/certificates {}", json!(fields));
     let Posted { vendor, common, fields } = take_apart(fields)?;
     let vendor = supported_vendor(vendor.as_ref())?;
-    let account = read_account(vendor, fields)?;
+    let account = read_account(vendor, fields, api.clock.now())?;
     if let Some(before) = key.replay(&api, &caller, &request).await? {
         return Ok(before);
     }
@@ -322,7 +347,7 @@ pub(super) async fn read(
 /// Changes the fields that are sent; acts at once on every instance, also for what waits. A refused certificate becomes
 /// active again.
 #[utoipa::path(patch, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
-    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewXiaomiCertificate,
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewCertificate,
     responses((status = 200, body = CertificateView), (status = 400, body = super::Problem),
         (status = 404, body = super::Problem)))]
 pub(super) async fn update(
@@ -353,7 +378,7 @@ pub(super) async fn update(
     let mut whole =
         stored_fields(&certificate, &opened).map_err(|_| ApiError::Internal("a stored certificate is not readable"))?;
     whole.extend(fields);
-    let account = read_account(certificate.vendor, whole)?;
+    let account = read_account(certificate.vendor, whole, api.clock.now())?;
     fill(&api, &mut certificate, account)?;
     if let Some(name) = common.name {
         certificate.name = name.into_string();

@@ -118,8 +118,9 @@ pub(super) async fn bind(
                 message: "names no certificate of this app".to_owned(),
             }
         })?;
-    check_token(vendor, &new.token).map_err(|message| ApiError::InvalidBody { field: "token".to_owned(), message })?;
-    let token = ReportedToken { certificate_id: new.certificate_id, vendor, token: new.token.into_string() };
+    let token = check_token(vendor, &new.token)
+        .map_err(|message| ApiError::InvalidBody { field: "token".to_owned(), message })?;
+    let token = ReportedToken { certificate_id: new.certificate_id, vendor, token };
     let change = Change::Report {
         user_id: user_id.into_string(),
         device_id: device_id.into_string(),

@@ -113,7 +113,7 @@ pub(super) async fn post(
     State(api): State<Api>,
     caller: Caller,
     Path(app_id): Path<AppId>,
-    Body(batch): Body<SessionEvents>,
+    Body(mut batch): Body<SessionEvents>,
 ) -> Result<Json<SessionResults>, ApiError> {
     caller.chat(app_id)?;
     api.app(app_id)?;
@@ -127,13 +127,14 @@ pub(super) async fn post(
     }
     let now = api.clock.now();
     let snapshot = api.directory.snapshot().clone();
-    for (index, event) in batch.events.iter().enumerate() {
-        let (Some(certificate_id), Some(token)) = (event.certificate_id, &event.token) else { continue };
+    for (index, event) in batch.events.iter_mut().enumerate() {
+        let (Some(certificate_id), Some(token)) = (event.certificate_id, &mut event.token) else { continue };
         let entry = snapshot.certificate_of(app_id, certificate_id).ok_or_else(|| ApiError::InvalidBody {
             field: format!("events[{index}].certificate_id"),
             message: "names no certificate of this app".to_owned(),
         })?;
-        check_token(entry.certificate.vendor, token)
+        *token = check_token(entry.certificate.vendor, token)
+            .and_then(Text::new)
             .map_err(|message| ApiError::InvalidBody { field: format!("events[{index}].token"), message })?;
     }
     // Events that can be judged by themselves are; the others keep their order in one transaction.

@@ -22,7 +22,7 @@ use crate::domain::session::BindingStatus;
 use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
 use crate::vendor::outcome::{Outcome, Reason};
-use crate::vendor::{Push, Target, Vendor, fit};
+use crate::vendor::{Push, Target, Vendor};
 use crate::{store, telemetry};
 
 /// The reason in the trace of what a caller cancelled.
@@ -157,27 +157,26 @@ struct PruneVerdict {
 
 /// Texts cut to the vendor's limits, time to live as it is left.
 fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
-    let limits = vendor.limits();
     let content = &parcel.notification.content;
     let info = content.offline_push_info.as_ref();
     let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
     let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
     let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
-    let (title, title_cut) = fit::fit("title", &full_title, limits.title);
-    let (body, body_cut) = fit::fit("body", &full_body, limits.body);
-    let (title, body) = (title.into_owned(), body.into_owned());
     let time_to_live =
         if content.ttl_s == 0 { Duration::ZERO } else { (parcel.expires_at - now).to_std().unwrap_or_default() };
-    Push {
+    let mut push = Push {
         notification: Arc::clone(&parcel.notification),
-        title,
-        body,
+        title: full_title.clone(),
+        body: full_body.clone(),
         full_title,
         full_body,
-        cuts: title_cut.into_iter().chain(body_cut).collect(),
+        cuts: Vec::new(),
         badge: parcel.deliveries.first().and_then(|held| held.badge),
         time_to_live,
-    }
+        expires_at: parcel.expires_at,
+    };
+    vendor.fit(&mut push);
+    push
 }
 
 /// How far a parcel's devices can be trusted.
@@ -281,7 +280,7 @@ fn weigh(
     let is_suspect = outcomes.iter().all(|outcome| outcome.is_suspect);
     let mut state = lane.state();
     let opened = state.breaker.record(is_outage, Instant::now());
-    if outcomes.iter().any(|outcome| outcome.reason == Reason::RateLimited) {
+    if outcomes.iter().any(|outcome| outcome.reason == Reason::RateLimited && !outcome.spares_lane) {
         state.pacer.slow_down(Instant::now());
     }
     let was_open = state.prune.is_open();
@@ -351,6 +350,9 @@ async fn conclude(
     if !call.push.cuts.is_empty() {
         detail.insert("cut".to_owned(), json!(call.push.cuts));
     }
+    if let Some(since) = outcome.gone_since {
+        detail.insert("gone_since".to_owned(), json!(since));
+    }
     let is_dead = matches!(outcome.reason, Reason::TokenGone | Reason::TokenMalformed);
     let app_id = notification.app_id;
     let was_reported = is_dead && inner.reported.since(call.started, app_id, &held.user_id, &held.device_id);
@@ -369,7 +371,7 @@ async fn conclude(
         user_id: held.user_id.clone(),
         device_id: held.device_id.clone(),
         token: held.token.clone(),
-        tried_at: call.began_at,
+        tried_at: outcome.gone_since.map_or(call.began_at, |since| since.min(call.began_at)),
         status,
     });
     let mut soon = None;

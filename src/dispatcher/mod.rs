@@ -356,7 +356,7 @@ impl Inner {
         }
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(certificate_id).or_insert_with(|| {
-            let lane = Arc::new(Lane::new(certificate_id, self.lane_options()));
+            let lane = Arc::new(Lane::new(certificate_id, self.lane_options(certificate_id)));
             if let Some(inner) = self.this.upgrade() {
                 self.tasks.spawn(pump(inner, Arc::clone(&lane)));
             }
@@ -365,10 +365,10 @@ impl Inner {
         Arc::clone(lane)
     }
 
-    fn lane_options(&self) -> LaneOptions {
+    fn lane_options(&self, certificate_id: CertificateId) -> LaneOptions {
         LaneOptions {
             capacity: self.options.lane_capacity,
-            calls_in_flight: self.options.calls_in_flight,
+            calls_in_flight: self.directory.calls_in_flight(certificate_id).unwrap_or(self.options.calls_in_flight),
             breaker: BreakerOptions {
                 failures: self.options.breaker_failures,
                 min_open: Duration::from_millis(self.options.breaker_min_open_ms),

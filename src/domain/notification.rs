@@ -73,12 +73,24 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// The collapse key as a positive 31-bit number: of `collapse_id`, else the conversation, else the notification.
+    /// What collapses it with others, as the caller named it: `collapse_id`, else the conversation.
+    pub fn collapse_text(&self) -> Option<&str> {
+        self.content.collapse_id.as_deref().or(self.content.conversation_id.as_deref())
+    }
+
+    /// The collapse key as a positive 31-bit number: of [`Self::collapse_text`], else of the notification.
     pub fn collapse_key(&self) -> i32 {
-        match self.content.collapse_id.as_deref().or(self.content.conversation_id.as_deref()) {
-            Some(text) => hash_31(text.as_bytes()),
-            None => hash_31(self.notification_id.0.as_bytes()),
+        hash_31(self.collapse_text().map_or(self.notification_id.0.as_bytes(), str::as_bytes))
+    }
+
+    /// The app's own data, with Tencent's `Ext` under its customary key `ext`.
+    pub fn app_data(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut data = self.content.data.clone().unwrap_or_default();
+        let ext = self.content.offline_push_info.as_ref().and_then(|info| info.ext.as_deref());
+        if let Some(ext) = ext.filter(|ext| !ext.is_empty()) {
+            data.entry("ext").or_insert_with(|| ext.into());
         }
+        data
     }
 
     /// After this it is never sent. A time to live of 0 means one attempt, at once: it gets [`ONE_ATTEMPT_GRACE`].

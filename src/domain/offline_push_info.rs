@@ -115,6 +115,25 @@ pub struct ApnsInfo {
     pub image: Option<Text<0, 1024>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutable_content: Option<u8>,
+    /// The action category registered by the app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Text<0, 128>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruption_level: Option<InterruptionLevel>,
+    /// 0 to 1: the order in the summary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub relevance_score: Option<f64>,
+}
+
+/// How much an iOS notification may disturb. The last two need an entitlement of the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterruptionLevel {
+    Passive,
+    Active,
+    TimeSensitive,
+    Critical,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]

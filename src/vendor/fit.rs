@@ -12,13 +12,26 @@ const ELLIPSIS: &str = "…";
 pub enum Counting {
     /// UTF-16 units: the safe reading of "characters" at a Java server.
     Utf16,
+    /// Bytes of the text inside a JSON document, without its quotes.
+    JsonBytes,
 }
 
 impl Counting {
-    fn of(self, text: &str) -> usize {
+    /// How long a text is.
+    pub fn of(self, text: &str) -> usize {
         match self {
             Self::Utf16 => text.chars().map(char::len_utf16).sum(),
+            Self::JsonBytes => text.chars().map(json_bytes).sum(),
         }
+    }
+}
+
+/// As `serde_json` writes it: raw UTF-8, with the escapes that JSON demands.
+fn json_bytes(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => c.len_utf8(),
     }
 }
 
@@ -89,6 +102,15 @@ mod tests {
             let shortened = cut(text, max);
             assert_eq!(shortened, expected, "{text}");
             assert!(Counting::Utf16.of(&shortened) <= max);
+        }
+    }
+
+    #[test]
+    fn json_is_counted_as_it_is_written() {
+        let every: String = ('\0'..='\u{7f}').chain("é好😀\u{2028}".chars()).collect();
+        for c in every.chars() {
+            let written = serde_json::to_string(&c.to_string()).unwrap().len() - 2;
+            assert_eq!(Counting::JsonBytes.of(&c.to_string()), written, "{c:?}");
         }
     }
 

@@ -1,10 +1,10 @@
-//! The one HTTP client builder for vendor calls, and the one reader of their answers.
+//! The one place where clients for vendor calls are built, and the one reader of their answers.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, RequestBuilder, Response, StatusCode};
 
 use super::outcome::{Outcome, Reason};
 
@@ -19,6 +19,8 @@ pub struct HttpOptions {
     pub call_timeout: Duration,
     /// Idle connections kept per host.
     pub idle_connections: usize,
+    /// PEM certificates trusted besides the system's.
+    pub extra_ca_file: Option<PathBuf>,
 }
 
 /// What can be wrong with the extra root certificates.
@@ -30,54 +32,95 @@ pub enum HttpClientError {
     Build(#[from] reqwest::Error),
 }
 
-/// Builds a client: no redirects (a host never comes from an answer), no proxy from the environment, TCP without Nagle.
-/// `extra_ca_file`: PEM certificates trusted besides the system's.
+/// Builds an HTTP/1.1 client.
 /// # Errors
 /// An unreadable or malformed certificate file.
-pub fn client(options: &HttpOptions, extra_ca_file: Option<&Path>) -> Result<Client, HttpClientError> {
+pub fn client(options: &HttpOptions) -> Result<Client, HttpClientError> {
+    let builder = bare(options)?
+        .pool_max_idle_per_host(options.idle_connections)
+        .pool_idle_timeout(Duration::from_mins(1))
+        .http1_only();
+    Ok(builder.build()?)
+}
+
+/// Builds a client that is one HTTP/2 connection for each host: kept open for days, asked by PING whether it is alive, also
+/// while nothing is sent. It resends nothing by itself: the adapter decides.
+/// # Errors
+/// As [`client`]; an `identity` whose key does not fit its certificate.
+pub fn http2_client(options: &HttpOptions, identity: Option<Identity>) -> Result<Client, HttpClientError> {
+    /// Other senders ask every 15 to 60 s; a dead connection is found this much and the next later.
+    const PING_EVERY: Duration = Duration::from_secs(20);
+    const PING_TIMEOUT: Duration = Duration::from_secs(5);
+    let mut builder = bare(options)?
+        .pool_idle_timeout(None)
+        .http2_prior_knowledge()
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
+        .retry(reqwest::retry::never());
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
+    Ok(builder.build()?)
+}
+
+/// No redirects (a host never comes from an answer), no proxy from the environment, TCP without Nagle.
+fn bare(options: &HttpOptions) -> Result<ClientBuilder, HttpClientError> {
     let mut builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .tcp_nodelay(true)
         .connect_timeout(options.connect_timeout)
-        .timeout(options.call_timeout)
-        .pool_max_idle_per_host(options.idle_connections)
-        .pool_idle_timeout(Duration::from_mins(1))
-        .http1_only();
-    if let Some(path) = extra_ca_file {
+        .timeout(options.call_timeout);
+    if let Some(path) = &options.extra_ca_file {
         let pem = std::fs::read(path)
             .map_err(|source| HttpClientError::ReadCa { path: path.display().to_string(), source })?;
         builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&pem)?);
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
 /// A vendor's answer, bounded.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub retry_after: Option<Duration>,
     pub body: Vec<u8>,
 }
 
-impl Reply {
-    /// Sends a request and reads its answer.
-    /// # Errors
-    /// An [`Outcome`]: `timed_out`, or `unreachable` for every other failure to get a whole answer.
-    pub async fn fetch(request: RequestBuilder) -> Result<Self, Outcome> {
-        let response = request.send().await.map_err(|error| failure(&error))?;
-        let status = response.status();
-        let retry_after = retry_after(&response);
-        let body = bounded_body(response).await?;
-        Ok(Self { status, retry_after, body })
+/// No whole answer came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `timed_out`, or `unreachable` for every other failure.
+    pub outcome: Outcome,
+    /// The server said that it did not look at the request (HTTP/2 `GOAWAY`, `REFUSED_STREAM`): safe to send again at once.
+    pub is_unprocessed: bool,
+}
+
+impl Failure {
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, is_unprocessed: false }
     }
 }
 
-async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Outcome> {
+impl Reply {
+    /// Sends a request and reads its answer.
+    pub async fn fetch(request: RequestBuilder) -> Result<Self, Failure> {
+        let response = request.send().await.map_err(|error| failure(&error))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let retry_after = retry_after(&response);
+        let body = bounded_body(response).await?;
+        Ok(Self { status, headers, retry_after, body })
+    }
+}
+
+async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(Outcome::new(Reason::Unrecognised).with_code("answer over 1 MiB"));
+            return Err(Failure::new(Outcome::new(Reason::Unrecognised).with_code("answer over 1 MiB")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -89,13 +132,34 @@ fn retry_after(response: &Response) -> Option<Duration> {
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn failure(error: &reqwest::Error) -> Outcome {
-    let (reason, code) = if error.is_timeout() {
-        (Reason::TimedOut, "no answer in time")
-    } else if error.is_connect() {
-        (Reason::Unreachable, "no connection")
-    } else {
-        (Reason::Unreachable, "connection broke")
-    };
-    Outcome::new(reason).with_code(code)
+fn failure(error: &reqwest::Error) -> Failure {
+    if error.is_timeout() {
+        return Failure::new(Outcome::new(Reason::TimedOut).with_code("no answer in time"));
+    }
+    let unreachable = |code: &str| Outcome::new(Reason::Unreachable).with_code(code);
+    if error.is_connect() {
+        return Failure::new(unreachable("no connection"));
+    }
+    match http2_error(error) {
+        Some(told) if told.is_remote() && told.is_go_away() => {
+            Failure { outcome: unreachable("GOAWAY"), is_unprocessed: true }
+        }
+        Some(told) if told.is_remote() && told.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+            Failure { outcome: unreachable("REFUSED_STREAM"), is_unprocessed: true }
+        }
+        Some(told) if told.is_remote() && told.is_reset() => Failure::new(unreachable("RST_STREAM")),
+        _ => Failure::new(unreachable("connection broke")),
+    }
+}
+
+/// The HTTP/2 error at the bottom of it, if there is one.
+fn http2_error(error: &reqwest::Error) -> Option<&h2::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<h2::Error>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }

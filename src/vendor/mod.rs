@@ -3,10 +3,12 @@
 //! An adapter turns a push into requests and answers into outcomes. It never touches the database, sleeps, retries or
 //! counts.
 
+pub mod apns;
 pub mod fit;
 pub mod http;
 pub mod outcome;
 pub mod registry;
+pub mod shared;
 pub mod xiaomi;
 
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::domain::notification::SharedNotification;
 use fit::{Cut, TextLimit};
 use outcome::Outcome;
 
-/// What one call asks to show, its texts already cut to the vendor's limits.
+/// What one call asks to show, its texts cut to the vendor's limits by [`Vendor::fit`].
 #[derive(Debug, Clone)]
 pub struct Push {
     pub notification: SharedNotification,
@@ -34,6 +36,29 @@ pub struct Push {
     pub badge: Option<i32>,
     /// The time to live that is left; zero means one attempt by the vendor.
     pub time_to_live: Duration,
+    /// When it ends: the same at every attempt.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Push {
+    /// Cuts the title to a limit, told in `cuts`.
+    pub fn cut_title(&mut self, limit: TextLimit) {
+        cut("title", &mut self.title, limit, &mut self.cuts);
+    }
+
+    /// The same for the body.
+    pub fn cut_body(&mut self, limit: TextLimit) {
+        cut("body", &mut self.body, limit, &mut self.cuts);
+    }
+}
+
+fn cut(field: &'static str, text: &mut String, limit: TextLimit, cuts: &mut Vec<Cut>) {
+    let (shortened, told) = fit::fit(field, text, limit);
+    if let Some(told) = told {
+        *text = shortened.into_owned();
+        cuts.retain(|cut| cut.field != field);
+        cuts.push(told);
+    }
 }
 
 /// One device of a call.
@@ -48,6 +73,7 @@ pub struct Target {
 pub struct Limits {
     /// The most targets of one call.
     pub batch: usize,
+    /// As [`Vendor::fit`] cuts them.
     pub title: TextLimit,
     pub body: TextLimit,
     /// Calls a second of the lowest tier.
@@ -62,6 +88,8 @@ pub struct Limits {
 pub enum QuotaReset {
     /// Midnight in China (UTC+8).
     ChinaMidnight,
+    /// The vendor has no daily quota: should it ever answer so, it is asked again after a few minutes.
+    None,
 }
 
 impl QuotaReset {
@@ -76,6 +104,7 @@ impl QuotaReset {
                 const CHINA: TimeDelta = TimeDelta::hours(8);
                 (now + CHINA).date_naive().and_time(chrono::NaiveTime::MIN).and_utc() - CHINA
             }
+            Self::None => return now + ASK_AGAIN,
         };
         if now < reset + LATE_RESET { now + ASK_AGAIN } else { reset + TimeDelta::days(1) + MARGIN }
     }
@@ -92,6 +121,13 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// The class whose daily quota this message counts against, as a short stable name.
     fn message_class(&self, notification: &crate::domain::notification::Notification) -> String;
+
+    /// Cuts the texts to what the vendor takes, and says so in `push.cuts`. Called once, before [`Vendor::send`].
+    fn fit(&self, push: &mut Push) {
+        let limits = self.limits();
+        push.cut_title(limits.title);
+        push.cut_body(limits.body);
+    }
 
     /// Makes one attempt for 1..=`limits().batch` targets: one outcome per target, in their order. Every ending, a
     /// broken connection too, is an [`Outcome`]: there is no `Err`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -119,12 +120,24 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// The answer hints at a wrong configuration: several in a row pause the certificate.
     pub is_suspect: bool,
+    /// `rate_limited` for this target alone: its delivery waits, the lane keeps its pace.
+    pub spares_lane: bool,
+    /// Since when the vendor knows that the token is dead, where it says so: a binding reported later stays.
+    pub gone_since: Option<DateTime<Utc>>,
 }
 
 impl Outcome {
     /// An outcome with nothing but its reason.
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, vendor_code: None, vendor_message_id: None, retry_after: None, is_suspect: false }
+        Self {
+            reason,
+            vendor_code: None,
+            vendor_message_id: None,
+            retry_after: None,
+            is_suspect: false,
+            spares_lane: false,
+            gone_since: None,
+        }
     }
 
     /// The same with the vendor's code, cut to a sane length.

@@ -4,21 +4,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::http::{HttpClientError, HttpOptions, client};
-use super::{Vendor, xiaomi};
+use super::{Vendor, apns, xiaomi};
+use crate::clock::Clock;
 use crate::config::Vendors;
 use crate::domain::certificate::{Certificate, VendorKind};
 use crate::secrets::{Sealer, SecretError};
 
 /// The vendors that can be sent to.
-pub const SUPPORTED: [VendorKind; 1] = [VendorKind::Xiaomi];
+pub const SUPPORTED: [VendorKind; 2] = [VendorKind::Apns, VendorKind::Xiaomi];
 
 /// A field of a posted certificate that is wrong.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
 pub struct FieldError {
     pub field: String,
     pub message: String,
@@ -41,14 +44,21 @@ pub enum BuildError {
     Sealed(#[from] SecretError),
     #[error("the stored certificate is not readable: {0}")]
     Stored(String),
+    #[error(transparent)]
+    Apns(#[from] apns::ConnectError),
 }
 
 /// Reads the vendor's own fields of a certificate (`fields`: account and `defaults`), all of them.
 /// # Errors
-/// The first field that is missing, unknown or wrong.
-pub fn read_account(kind: VendorKind, mut fields: Map<String, Value>) -> Result<Account, FieldError> {
+/// The first field that is missing, unknown or wrong; a credential that cannot work at `now`.
+pub fn read_account(
+    kind: VendorKind,
+    mut fields: Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Result<Account, FieldError> {
     let defaults = fields.remove("defaults").unwrap_or_else(|| json!({}));
     match kind {
+        VendorKind::Apns => apns::taken_apart(fields, defaults, now),
         VendorKind::Xiaomi => {
             let account: xiaomi::Account = read("", Value::Object(fields))?;
             let defaults: xiaomi::Defaults = read("defaults.", defaults)?;
@@ -72,16 +82,18 @@ pub fn read_account(kind: VendorKind, mut fields: Map<String, Value>) -> Result<
     }
 }
 
-/// Checks a reported token's syntax. Xiaomi's are joined by commas in a call, so one with a comma would name other devices.
+/// Checks a reported token's syntax; answers it as it is stored. Xiaomi's are joined by commas in a call, so one with a
+/// comma would name other devices.
 /// # Errors
 /// A sentence for the caller.
-pub fn check_token(kind: VendorKind, token: &str) -> Result<(), String> {
+pub fn check_token(kind: VendorKind, token: &str) -> Result<String, String> {
     let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
     match kind {
+        VendorKind::Apns => apns::check_token(token),
         VendorKind::Xiaomi if !is_plain || token.contains(',') => {
             Err("must be printable ASCII without blanks and commas, as Xiaomi issues it".to_owned())
         }
-        _ => Ok(()),
+        _ => Ok(token.to_owned()),
     }
 }
 
@@ -91,7 +103,8 @@ pub fn unsupported() -> FieldError {
     FieldError { field: "vendor".to_owned(), message: format!("must be one of: {}", names.join(", ")) }
 }
 
-fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError> {
+/// Reads an account or its defaults; errors name the field behind `prefix`.
+pub(super) fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
         let path = error.path().to_string();
@@ -108,19 +121,31 @@ fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError
 #[derive(Debug)]
 pub struct Registry {
     http: reqwest::Client,
+    apns: apns::Connector,
     hosts: Vendors,
 }
 
 impl Registry {
     /// With the vendor settings.
-    pub fn new(settings: &Vendors) -> Result<Self, HttpClientError> {
+    pub fn new(settings: &Vendors, clock: Clock) -> Result<Self, HttpClientError> {
+        let extra_ca = Some(settings.extra_ca_file.clone()).filter(|path| !path.as_os_str().is_empty());
         let options = HttpOptions {
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             call_timeout: Duration::from_millis(settings.call_timeout_ms),
             idle_connections: settings.idle_connections,
+            extra_ca_file: extra_ca,
         };
-        let extra_ca = Some(settings.extra_ca_file.as_path()).filter(|path| !path.as_os_str().is_empty());
-        Ok(Self { http: client(&options, extra_ca)?, hosts: settings.clone() })
+        let http = client(&options)?;
+        let pool = &settings.apns;
+        let apns = apns::Connector::new(clock, options, pool.connections, pool.streams_per_connection);
+        Ok(Self { http, apns, hosts: settings.clone() })
+    }
+
+    /// Calls that a certificate may have in flight, where the vendor has a bound of its own: a push to APNs is a stream and
+    /// not a connection.
+    pub fn calls_in_flight(&self, kind: VendorKind) -> Option<usize> {
+        let apns = &self.hosts.apns;
+        (kind == VendorKind::Apns).then_some(apns.connections * apns.streams_per_connection)
     }
 
     /// Opens a certificate's secrets and makes its adapter.
@@ -130,6 +155,15 @@ impl Registry {
         let defaults = fields.remove("defaults").unwrap_or_default();
         let stored = |error: FieldError| BuildError::Stored(format!("{}: {}", error.field, error.message));
         match certificate.vendor {
+            VendorKind::Apns => {
+                let account: apns::Account = read("", Value::Object(fields)).map_err(stored)?;
+                let base_url = match account.environment {
+                    apns::Environment::Production => &self.hosts.apns.production,
+                    apns::Environment::Sandbox => &self.hosts.apns.sandbox,
+                };
+                let defaults = read("defaults.", defaults).map_err(stored)?;
+                Ok(Arc::new(self.apns.connect(&account, defaults, base_url)?))
+            }
             VendorKind::Xiaomi => {
                 let account: xiaomi::Account = read("", Value::Object(fields)).map_err(stored)?;
                 let hosts = &self.hosts.xiaomi;
@@ -158,7 +192,10 @@ pub fn stored_fields(certificate: &Certificate, opened_secrets: &[u8]) -> Result
         serde_json::from_slice(opened_secrets).map_err(|error| BuildError::Stored(error.to_string()))?;
     let mut fields = certificate.identifiers.as_object().cloned().unwrap_or_default();
     fields.extend(secrets);
-    fields.insert("package_name".to_owned(), certificate.package_name.clone().into());
+    if certificate.vendor != VendorKind::Apns {
+        // Apple's topic is among the identifiers.
+        fields.insert("package_name".to_owned(), certificate.package_name.clone().into());
+    }
     fields.insert("defaults".to_owned(), certificate.defaults.clone());
     Ok(fields)
 }
@@ -170,7 +207,7 @@ mod tests {
     fn xiaomi(change: &Value) -> Result<Account, FieldError> {
         let mut fields = json!({"package_name": "com.example.chat", "app_id": "1", "app_secret": "s"});
         fields.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        read_account(VendorKind::Xiaomi, fields.as_object().unwrap().clone())
+        read_account(VendorKind::Xiaomi, fields.as_object().unwrap().clone(), DateTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -203,8 +240,9 @@ mod tests {
         ] {
             assert_eq!(xiaomi(&change).unwrap_err().field, field, "{change}");
         }
-        let missing = read_account(VendorKind::Xiaomi, Map::new()).unwrap_err();
+        let of_nothing = |kind| read_account(kind, Map::new(), DateTime::UNIX_EPOCH).unwrap_err();
+        let missing = of_nothing(VendorKind::Xiaomi);
         assert_eq!(missing.field, "package_name");
-        assert_eq!(read_account(VendorKind::Fcm, Map::new()).unwrap_err().field, "vendor");
+        assert_eq!(of_nothing(VendorKind::Fcm).field, "vendor");
     }
 }

@@ -27,8 +27,9 @@ impl Client {
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
             idle_connections: 64,
+            extra_ca_file: None,
         };
-        Ok(Self { http: client(&options, None)?, base_url, key: key.to_owned() })
+        Ok(Self { http: client(&options)?, base_url, key: key.to_owned() })
     }
 
     /// The same connections with another key.

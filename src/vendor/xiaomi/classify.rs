@@ -131,7 +131,12 @@ mod tests {
     }
 
     fn reply(status: u16, body: &str) -> Reply {
-        Reply { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body: body.as_bytes().to_vec() }
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: reqwest::header::HeaderMap::new(),
+            retry_after: None,
+            body: body.as_bytes().to_vec(),
+        }
     }
 
     fn reasons(reply: &Reply, tokens: &[&str]) -> Vec<Reason> {

@@ -63,7 +63,7 @@ pub(super) fn form(account: &Account, defaults: &Defaults, push: &Push, targets:
         .append_pair("notify_id", &notification.collapse_key().to_string())
         .append_pair("title", &push.title)
         .append_pair("description", &push.body);
-    let data = app_data(notification);
+    let data = notification.app_data();
     if let Some(payload) = payload(&data) {
         form.append_pair("payload", &payload);
     }
@@ -164,16 +164,6 @@ fn is_forbidden_in_templates(c: char) -> bool {
         || matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' | '\u{20e3}' | '\u{1f3fb}'..='\u{1f3ff}')
 }
 
-/// The app's own data, with Tencent's `Ext` under its customary key `ext`.
-fn app_data(notification: &Notification) -> Map<String, Value> {
-    let mut data = notification.content.data.clone().unwrap_or_default();
-    let ext = notification.content.offline_push_info.as_ref().and_then(|info| info.ext.as_deref());
-    if let Some(ext) = ext.filter(|ext| !ext.is_empty()) {
-        data.entry("ext").or_insert_with(|| ext.into());
-    }
-    data
-}
-
 /// One text under `ext` is the payload itself; anything else is its JSON.
 fn payload(data: &Map<String, Value>) -> Option<String> {
     match (data.len(), data.get("ext")) {
@@ -240,6 +230,7 @@ mod tests {
             cuts: Vec::new(),
             badge: None,
             time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
+            expires_at: chrono::DateTime::UNIX_EPOCH,
             notification: Arc::new(Notification {
                 notification_id: NotificationId::new(1_795_000_000_000, 0),
                 app_id: AppId(1),

@@ -59,7 +59,7 @@ impl Vendor for Xiaomi {
             .body(encode::form(&self.account, &self.defaults, push, targets));
         match Reply::fetch(request).await {
             Ok(reply) => classify::classify(&reply, targets),
-            Err(outcome) => outcome.for_each(targets.len()),
+            Err(failure) => failure.outcome.for_each(targets.len()),
         }
     }
 }

@@ -1,0 +1,187 @@
+//! Apple Push Notification service. Wire facts and their source: docs/vendors/apns.md.
+
+mod account;
+mod classify;
+mod connections;
+mod credential;
+mod encode;
+mod provider_token;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::HeaderValue;
+
+pub use account::{Account, Defaults, Environment, Sound};
+pub(super) use account::{check_token, taken_apart};
+use classify::Advice;
+use connections::Connections;
+use credential::{Credential, CredentialError};
+use provider_token::ProviderToken;
+
+use super::fit::{Counting, TextLimit};
+use super::http::{HttpClientError, HttpOptions, Reply};
+use super::outcome::{Outcome, Reason};
+use super::shared::Shared;
+use super::{Limits, Push, QuotaReset, Target, Vendor};
+use crate::clock::Clock;
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+/// How often a request that the server did not look at is sent again at once.
+const RESENDS: u32 = 3;
+/// The most of a title, so that a body has room beside it.
+const MAX_TITLE_BYTES: usize = 1_024;
+
+/// One APNs certificate (a topic with a credential), ready to send.
+pub struct Apns {
+    topic: HeaderValue,
+    defaults: Defaults,
+    base_url: String,
+    /// `None`: a client certificate speaks for itself on its connections.
+    token: Option<Arc<ProviderToken>>,
+    connections: Arc<Connections>,
+}
+
+/// Why a stored account makes no adapter.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("{}: {}", .0.field, .0.message)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Http(#[from] HttpClientError),
+    #[error("topic: cannot stand in a header")]
+    Topic,
+}
+
+/// Makes adapters. Those of one credential share its provider token and, for a host, its connections.
+#[derive(Debug)]
+pub struct Connector {
+    clock: Clock,
+    http: HttpOptions,
+    /// HTTP/2 connections of one credential to one host.
+    connections: usize,
+    streams_per_connection: usize,
+    tokens: Shared<[u8; 32], ProviderToken>,
+    pools: Shared<(String, [u8; 32]), Connections>,
+}
+
+impl Connector {
+    /// With the settings of all accounts.
+    pub fn new(clock: Clock, http: HttpOptions, connections: usize, streams_per_connection: usize) -> Self {
+        Self { clock, http, connections, streams_per_connection, tokens: Shared::default(), pools: Shared::default() }
+    }
+
+    /// An adapter for this account at this host.
+    /// # Errors
+    /// [`ConnectError`]: the credential is not usable.
+    pub fn connect(&self, account: &Account, defaults: Defaults, base_url: &str) -> Result<Apns, ConnectError> {
+        let credential = Credential::read(account)?;
+        let digest = credential.digest();
+        let token = match &credential {
+            Credential::Key(key) => {
+                Some(self.tokens.get_or_make(digest, || ProviderToken::new(key, self.clock.clone()))?)
+            }
+            Credential::Certificate(_) => None,
+        };
+        let connections = self.pools.get_or_make((base_url.to_owned(), digest), || {
+            let identity = match &credential {
+                Credential::Key(_) => None,
+                Credential::Certificate(certificate) => Some(certificate.identity()?),
+            };
+            let pool = Connections::open(&self.http, identity, self.connections, self.streams_per_connection)?;
+            Ok::<_, ConnectError>(pool)
+        })?;
+        let topic = HeaderValue::from_str(&account.topic).map_err(|_| ConnectError::Topic)?;
+        Ok(Apns { topic, defaults, base_url: base_url.to_owned(), token, connections })
+    }
+}
+
+#[async_trait]
+impl Vendor for Apns {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Apns
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: 1,
+            title: TextLimit { max: MAX_TITLE_BYTES, counting: Counting::JsonBytes },
+            // What is left of the payload, see `fit`.
+            body: TextLimit { max: encode::MAX_PAYLOAD_BYTES, counting: Counting::JsonBytes },
+            calls_per_second: 100_000, // no limit is documented
+            quota_reset: QuotaReset::None,
+            uses_badge: true,
+        }
+    }
+
+    fn message_class(&self, _notification: &Notification) -> String {
+        "alert".to_owned()
+    }
+
+    fn fit(&self, push: &mut Push) {
+        encode::fit(&self.defaults, push, self.limits().title);
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(targets.len());
+        for target in targets {
+            outcomes.push(self.send_one(push, target).await);
+        }
+        outcomes
+    }
+}
+
+impl Apns {
+    async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
+        let payload = encode::payload(&self.defaults, push);
+        if payload.len() > encode::MAX_PAYLOAD_BYTES {
+            return Outcome::new(Reason::PayloadRefused).with_code("payload over 4096 bytes, not sent");
+        }
+        let payload = bytes::Bytes::from(payload);
+        let url = format!("{}/3/device/{}", self.base_url, target.token);
+        let mut resends = 0;
+        let mut has_new_token = false;
+        loop {
+            let authorization = match self.token.as_ref().map(|token| token.current()).transpose() {
+                Ok(authorization) => authorization,
+                Err(error) => return Outcome::new(Reason::CertificateRefused).with_code(error.to_string()),
+            };
+            let connection = self.connections.lease().await;
+            let mut request = connection
+                .client()
+                .post(&url)
+                .headers(encode::headers(&self.topic, &self.defaults, push, target))
+                .body(payload.clone());
+            if let Some(authorization) = &authorization {
+                request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
+            }
+            let reply = match Reply::fetch(request).await {
+                Ok(reply) => reply,
+                Err(failure) if failure.is_unprocessed && resends < RESENDS => {
+                    resends += 1;
+                    continue;
+                }
+                Err(failure) => return failure.outcome,
+            };
+            let (outcome, advice) = classify::classify(&reply);
+            match advice {
+                Advice::Keep => {}
+                Advice::NewConnection => connection.replace(connections::LEAST_AGE),
+                Advice::NewConnectionIfOld => connection.replace(connections::OLD),
+                Advice::NewToken => {
+                    let is_replaced = self
+                        .token
+                        .as_ref()
+                        .zip(authorization.as_ref())
+                        .is_some_and(|(token, used)| token.replace(used));
+                    if is_replaced && !has_new_token {
+                        has_new_token = true;
+                        continue;
+                    }
+                }
+            }
+            return outcome;
+        }
+    }
+}
