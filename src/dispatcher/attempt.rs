@@ -21,6 +21,7 @@ use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
 use crate::domain::session::BindingStatus;
 use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
+use crate::store::line::{STATEMENT_LIMIT, bounded};
 use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{Push, Target, Vendor};
 use crate::{store, telemetry};
@@ -37,6 +38,11 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         lane.push_front(parcel);
         return;
     };
+    if !inner.is_owner(&parcel) {
+        lane.state().breaker.abandon_probe();
+        inner.abandon(lane, &parcel);
+        return;
+    }
     let now = inner.clock.now();
     if parcel.expires_at <= now {
         for held in parcel.deliveries {
@@ -74,7 +80,7 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         postpone(inner, lane, parcel, until, "quota_spent").await;
         return;
     }
-    if !inner.instance.may_send() {
+    if !inner.instance.may_send() || !inner.is_owner(&parcel) {
         lane.state().breaker.abandon_probe();
         lane.push_front(parcel);
         return;
@@ -131,7 +137,7 @@ async fn send(
     for (wait, deliveries) in soon {
         let notification = Arc::clone(&parcel.notification);
         let judged_at = Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now);
-        let parcel = Parcel { notification, expires_at: parcel.expires_at, judged_at, deliveries };
+        let parcel = Parcel { notification, judged_at, deliveries, ..parcel };
         retry_in_memory(inner, lane, parcel, wait);
     }
 }
@@ -201,7 +207,8 @@ async fn judge_again(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel, 
     let app_ids = vec![app_id.0; parcel.deliveries.len()];
     let users: Vec<&str> = parcel.deliveries.iter().map(|held| held.user_id.as_str()).collect();
     let devices: Vec<&str> = parcel.deliveries.iter().map(|held| held.device_id.as_str()).collect();
-    let standings = match store::deliveries::standing(&inner.database.pipeline, &app_ids, &users, &devices).await {
+    let question = store::deliveries::standing(&inner.database.pipeline, &app_ids, &users, &devices);
+    let standings = match bounded(STATEMENT_LIMIT, question).await {
         Ok(standings) => standings,
         Err(error) => {
             tracing::warn!(%error, "cannot look at devices again; the deliveries wait");

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Breaker, BreakerOptions, Gate};
 use super::pacer::Pacer;
-use crate::domain::id::{CertificateId, DeliveryId};
+use crate::domain::id::{CertificateId, DeliveryId, InstanceId};
 use crate::domain::notification::{Priority, SharedNotification};
 use crate::domain::prune::PruneBreaker;
 
@@ -30,6 +30,10 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Parcel {
     pub notification: SharedNotification,
+    /// The instance that holds the deliveries: this one, if it was not given up since.
+    pub owner: InstanceId,
+    /// It waited in the database: what was just accepted does not wait behind it.
+    pub is_backlog: bool,
     pub expires_at: DateTime<Utc>,
     /// When their devices were last looked at.
     pub judged_at: Instant,
@@ -53,8 +57,11 @@ pub struct Lane {
 /// What changes under the lane's lock; never held across an await.
 #[derive(Debug)]
 pub struct LaneState {
-    queues: [VecDeque<Parcel>; 2],
+    /// By priority.
+    queues: [Queue; 2],
     queued: usize,
+    /// Deliveries among them that waited in the database.
+    backlog: usize,
     pub breaker: Breaker,
     pub pacer: Pacer,
     pub prune: PruneBreaker,
@@ -62,6 +69,28 @@ pub struct LaneState {
     pub suspects: u32,
     /// Message classes whose quota is spent, and until when.
     pub holds: HashMap<String, DateTime<Utc>>,
+}
+
+/// Parcels of one priority. What was just accepted and what comes back from the database take turns, so that neither starves
+/// the other.
+#[derive(Debug, Default)]
+struct Queue {
+    fresh: VecDeque<Parcel>,
+    backlog: VecDeque<Parcel>,
+    is_backlogs_turn: bool,
+}
+
+impl Queue {
+    fn side(&mut self, is_backlog: bool) -> &mut VecDeque<Parcel> {
+        if is_backlog { &mut self.backlog } else { &mut self.fresh }
+    }
+
+    /// The side whose turn it is, if it has a parcel; else the other.
+    fn next(&mut self) -> Option<&mut VecDeque<Parcel>> {
+        let is_backlog = if self.is_backlogs_turn { !self.backlog.is_empty() } else { self.fresh.is_empty() };
+        self.is_backlogs_turn = !is_backlog;
+        Some(self.side(is_backlog)).filter(|queue| !queue.is_empty())
+    }
 }
 
 /// How a lane is made.
@@ -82,8 +111,9 @@ impl Lane {
             held: AtomicUsize::new(0),
             capacity: options.capacity,
             state: Mutex::new(LaneState {
-                queues: [VecDeque::new(), VecDeque::new()],
+                queues: <[Queue; 2]>::default(),
                 queued: 0,
+                backlog: 0,
                 breaker: Breaker::new(options.breaker),
                 pacer: Pacer::new(Instant::now()),
                 prune: PruneBreaker::new(options.prune_min_dead),
@@ -122,10 +152,13 @@ impl Lane {
         self.held.load(Ordering::Acquire)
     }
 
-    /// How many more deliveries fit: none while the breaker is open, one when it wants a probe and nothing is held.
+    /// How many more deliveries may come in from the database: at most half of the lane is theirs, so that what is accepted
+    /// finds room. None while the breaker is open, one when it wants a probe and nothing is held.
     pub fn room(&self, now: Instant) -> usize {
-        let free = self.capacity.saturating_sub(self.held());
-        match self.state().breaker.gate(now) {
+        let state = self.state();
+        let free =
+            self.capacity.saturating_sub(self.held()).min((self.capacity / 2).max(1).saturating_sub(state.backlog));
+        match state.breaker.gate(now) {
             Gate::Closed => free,
             Gate::Probe => usize::from(self.held() == 0).min(free),
             Gate::Open(_) => 0,
@@ -140,21 +173,29 @@ impl Lane {
 
     /// Puts a parcel back at the head of its queue.
     pub fn push_front(&self, parcel: Parcel) {
-        {
-            let mut state = self.state();
-            state.queued += parcel.deliveries.len();
-            let queue = parcel.notification.content.priority.rank();
-            state.queues[usize::from(queue != 0)].push_front(parcel);
-        }
+        self.state().queue_for(&parcel).push_front(parcel);
         self.wake.notify_one();
     }
 }
 
 impl LaneState {
     fn push_back(&mut self, parcel: Parcel) {
-        self.queued += parcel.deliveries.len();
-        let queue = parcel.notification.content.priority.rank();
-        self.queues[usize::from(queue != 0)].push_back(parcel);
+        self.queue_for(&parcel).push_back(parcel);
+    }
+
+    /// The queue that a parcel is about to join; counts it.
+    fn queue_for(&mut self, parcel: &Parcel) -> &mut VecDeque<Parcel> {
+        self.count(parcel, usize::wrapping_add);
+        let rank = parcel.notification.content.priority.rank();
+        self.queues[usize::from(rank != 0)].side(parcel.is_backlog)
+    }
+
+    fn count(&mut self, parcel: &Parcel, change: fn(usize, usize) -> usize) {
+        let deliveries = parcel.deliveries.len();
+        self.queued = change(self.queued, deliveries);
+        if parcel.is_backlog {
+            self.backlog = change(self.backlog, deliveries);
+        }
     }
 
     /// Deliveries waiting for their turn.
@@ -165,7 +206,7 @@ impl LaneState {
     /// The next parcel of at most `batch` deliveries, high priority first.
     pub fn pop(&mut self, batch: usize) -> Option<Parcel> {
         for priority in Priority::ALL {
-            let queue = &mut self.queues[usize::from(priority.rank() != 0)];
+            let Some(queue) = self.queues[usize::from(priority.rank() != 0)].next() else { continue };
             let Some(head) = queue.front_mut() else { continue };
             let parcel = if head.deliveries.len() > batch {
                 let deliveries = head.deliveries.drain(..batch).collect();
@@ -173,7 +214,7 @@ impl LaneState {
             } else {
                 queue.pop_front()?
             };
-            self.queued -= parcel.deliveries.len();
+            self.count(&parcel, usize::saturating_sub);
             return Some(parcel);
         }
         None
@@ -181,8 +222,9 @@ impl LaneState {
 
     /// Takes everything that waits for its turn.
     pub fn drain(&mut self) -> Vec<Parcel> {
-        self.queued = 0;
-        self.queues.iter_mut().flat_map(std::mem::take).collect()
+        (self.queued, self.backlog) = (0, 0);
+        let queues = self.queues.iter_mut().map(std::mem::take);
+        queues.flat_map(|queue| queue.fresh.into_iter().chain(queue.backlog)).collect()
     }
 
     /// Until when a message class is held, if it is.
@@ -194,7 +236,7 @@ impl LaneState {
     pub fn of_user(&self, app_id: crate::domain::id::AppId, user_id: &str) -> Vec<(DeliveryId, String)> {
         self.queues
             .iter()
-            .flatten()
+            .flat_map(|queue| queue.fresh.iter().chain(&queue.backlog))
             .filter(|parcel| parcel.notification.app_id == app_id)
             .flat_map(|parcel| &parcel.deliveries)
             .filter(|held| held.user_id == user_id)
@@ -232,6 +274,8 @@ mod tests {
         };
         Parcel {
             notification: Arc::new(Notification { notification_id, app_id: AppId(1), content }),
+            owner: InstanceId(1),
+            is_backlog: false,
             expires_at: DateTime::UNIX_EPOCH,
             judged_at: Instant::now(),
             deliveries: (1..=deliveries).map(held).collect(),
@@ -251,12 +295,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_just_accepted_and_the_backlog_take_turns() {
+        let lane = lane(100);
+        for number in 1..=4 {
+            lane.push(Parcel { is_backlog: true, ..parcel(number, "normal", 1) });
+        }
+        assert_eq!(lane.room(Instant::now()), 46, "half of the lane is for the backlog");
+        lane.push(parcel(11, "normal", 1));
+        lane.push(parcel(12, "normal", 1));
+        let mut state = lane.state();
+        let order: Vec<_> =
+            std::iter::from_fn(|| state.pop(1)).map(|p| p.notification.notification_id.unix_ms()).collect();
+        assert_eq!(order, [11, 1, 12, 2, 3, 4]);
+        assert_eq!((state.queued(), state.backlog), (0, 0));
+    }
+
+    #[test]
     fn room_is_all_or_nothing_and_bounded() {
         let lane = lane(10);
         assert!(lane.reserve(7));
         assert!(!lane.reserve(4));
         assert_eq!(lane.room(Instant::now()), 3);
-        lane.release(7);
+        lane.release(4);
+        assert_eq!(lane.room(Instant::now()), 5, "never more than half");
+        lane.release(3);
         assert!(lane.reserve(10));
     }
 

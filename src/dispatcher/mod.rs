@@ -7,6 +7,7 @@ mod breaker;
 mod instance;
 pub mod lane;
 mod pacer;
+mod peers;
 mod pump;
 mod recorder;
 mod revocations;
@@ -140,7 +141,7 @@ impl Dispatcher {
     }
 
     /// Instances sharing this database.
-    pub fn instances_alive(&self) -> i64 {
+    pub fn instances_alive(&self) -> usize {
         self.inner.instance.alive()
     }
 
@@ -291,16 +292,15 @@ impl Dispatcher {
     /// Database errors.
     pub async fn sweep_once(&self) -> sqlx::Result<usize> {
         sweeper::expire_all(&self.inner).await?;
-        sweeper::sweep(&self.inner).await
+        sweeper::sweep(&self.inner, &store::line::Line::of(&self.inner.database.pipeline)).await
     }
 
     /// Gives the deliveries of every other instance to this one: only where no other process can use this database.
     /// # Errors
     /// Database errors.
     pub async fn take_over_all(&self) -> sqlx::Result<()> {
-        let others = store::instances::silent(&self.inner.database.api, self.instance_id(), 0.0).await?;
-        for other in others {
-            instance::take_over(&self.inner, other).await?;
+        for other in store::instances::others(&self.inner.database.api, self.instance_id()).await? {
+            instance::take_over(&self.inner, other, None).await?;
         }
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Dispatcher {
             tracing::warn!("some workers did not stop in time");
         }
         let id = inner.instance.id();
-        if let Err(error) = instance::retire(inner, id).await {
+        if let Err(error) = instance::retire(inner, id, None).await {
             tracing::warn!(%error, "cannot give deliveries back; others take them over in a few seconds");
         }
     }
@@ -428,6 +428,16 @@ impl Inner {
         }
     }
 
+    /// Whether a parcel's deliveries are still this instance's: not if it was given up since it took them.
+    fn is_owner(&self, parcel: &Parcel) -> bool {
+        parcel.owner == self.instance.id()
+    }
+
+    /// Forgets a parcel: it belongs to others now.
+    fn abandon(&self, lane: &Lane, parcel: &Parcel) {
+        self.release(lane.certificate_id, parcel.deliveries.len());
+    }
+
     /// Forgets what waits in the lanes: it belongs to others now.
     fn abandon_queued(&self) {
         for lane in self.all_lanes() {
@@ -498,7 +508,11 @@ impl Inner {
             "the daily quota of this message class is spent: held until the vendor resets it"
         );
         let id = lane.certificate_id;
-        if let Err(error) = store::holds::upsert(&self.database.api, id, class, until, vendor_code).await {
+        let stored = async {
+            store::holds::upsert(&self.database.api, id, class, until, vendor_code).await?;
+            store::certificates::announce(&self.database.api).await // the other instances hold it too
+        };
+        if let Err(error) = stored.await {
             tracing::warn!(%error, "cannot store a hold; it is forgotten on restart");
         }
     }

@@ -1,17 +1,20 @@
 //! The recorder: collects what became of deliveries and writes it in batches, one statement each. Results in hand are kept
 //! until the database takes them; the channel before it is bounded, so lanes stall instead of memory growing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Inner;
 use super::lane::Held;
 use crate::domain::id::{AppId, CertificateId};
 use crate::store::deliveries::Record;
 use crate::store::devices::TokenVerdict;
+use crate::store::line::{self, Line, STATEMENT_LIMIT, bounded};
 use crate::{store, telemetry};
 
 /// The most deliveries of one statement.
@@ -60,9 +63,17 @@ pub(super) struct Entry {
     pub verdict: Option<TokenVerdict>,
 }
 
+impl Entry {
+    /// What its event is found by.
+    fn event_key(&self) -> Option<(Uuid, DateTime<Utc>)> {
+        self.told.as_ref().map(|told| (self.held.delivery_id.0, told.at))
+    }
+}
+
 /// Runs until stopped, and then until everything in hand is written.
 pub(super) async fn run(inner: std::sync::Arc<Inner>, mut results: mpsc::Receiver<Entry>, stop: CancellationToken) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
+    let line = Line::of(&inner.database.pipeline);
     loop {
         tokio::select! {
             biased;
@@ -78,26 +89,19 @@ pub(super) async fn run(inner: std::sync::Arc<Inner>, mut results: mpsc::Receive
                 }
             }
         }
-        write(&inner, &mut batch).await;
+        write(&inner, &line, &mut batch).await;
     }
 }
 
-async fn write(inner: &Inner, batch: &mut Vec<Entry>) {
-    let verdicts: Vec<TokenVerdict> = batch.iter_mut().filter_map(|entry| entry.verdict.take()).collect();
-    let record = columns(batch);
-    let mut verdicts_are_written = verdicts.is_empty();
+async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
+    let mut verdicts: Vec<TokenVerdict> = batch.iter_mut().filter_map(|entry| entry.verdict.take()).collect();
+    let mut is_ambiguous = false;
     let mut failures = 0_u32;
     loop {
-        let result = async {
-            if !verdicts_are_written {
-                store::devices::mark_tokens(&inner.database.pipeline, &verdicts).await?;
-                verdicts_are_written = true;
-            }
-            store::deliveries::record(&inner.database.pipeline, inner.instance.id(), &record).await
-        };
-        match result.await {
+        match try_write(inner, line, batch, &mut verdicts, is_ambiguous).await {
             Ok(()) => break,
             Err(error) => {
+                is_ambiguous |= line::is_ambiguous(&error);
                 failures += 1;
                 if failures == 1 {
                     tracing::error!(%error, results = batch.len(), "cannot record results; keeping them and trying again");
@@ -119,7 +123,36 @@ async fn write(inner: &Inner, batch: &mut Vec<Entry>) {
     }
 }
 
-fn columns(batch: &[Entry]) -> Record {
+/// One try. After one without an answer it is first asked what of it came true, so that nothing is written twice: a delivery
+/// given back by it may be this instance's again, and on the wire.
+async fn try_write(
+    inner: &Inner,
+    line: &Line,
+    batch: &[Entry],
+    verdicts: &mut Vec<TokenVerdict>,
+    is_ambiguous: bool,
+) -> sqlx::Result<()> {
+    let mut open = line.open().await?;
+    let done = bounded(STATEMENT_LIMIT, async {
+        if !verdicts.is_empty() {
+            store::devices::mark_tokens(&mut *open, verdicts).await?;
+            verdicts.clear();
+        }
+        let known = if is_ambiguous {
+            let (ids, times): (Vec<_>, Vec<_>) = batch.iter().filter_map(Entry::event_key).unzip();
+            store::events::present(&mut *open, &ids, &times).await?
+        } else {
+            HashSet::new()
+        };
+        let is_new = |entry: &&Entry| entry.event_key().is_none_or(|key| !known.contains(&key));
+        let record = columns(batch.iter().filter(is_new));
+        store::deliveries::record(&mut *open, inner.instance.id(), &record).await
+    });
+    let done = done.await;
+    open.keep(done)
+}
+
+fn columns<'a>(batch: impl Iterator<Item = &'a Entry>) -> Record {
     let mut record = Record::default();
     for entry in batch {
         let id = entry.held.delivery_id.0;

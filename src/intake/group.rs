@@ -12,9 +12,10 @@ use crate::directory::{Entry, Snapshot};
 use crate::dispatcher::Room;
 use crate::dispatcher::lane::{Held, Parcel};
 use crate::domain::app::{AppSettings, BadgeSource};
-use crate::domain::id::{CertificateId, MAX_DELIVERIES, NotificationId};
+use crate::domain::id::{CertificateId, InstanceId, MAX_DELIVERIES, NotificationId};
 use crate::domain::notification::{Notification, SharedNotification};
 use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
+use crate::store::line::{STATEMENT_LIMIT, bounded, is_ambiguous};
 use crate::store::notifications::{Acceptance, RoutedDevice, Skip, Stored};
 use crate::{store, telemetry};
 
@@ -98,7 +99,9 @@ impl Worker {
             new.to.iter().map(move |to| (if is_asked { new.app_id.0 } else { 0 }, to.user_id.as_str()))
         });
         let (app_ids, user_ids): (Vec<i64>, Vec<&str>) = recipients.unzip();
-        let mut routed = store::notifications::route(&self.database.pipeline, &app_ids, &user_ids).await?;
+        let mut line = self.line.open().await?;
+        let routed = bounded(STATEMENT_LIMIT, store::notifications::route(&mut *line, &app_ids, &user_ids)).await;
+        let mut routed = line.keep(routed)?;
         routed.sort_by_key(|device| device.recipient);
         Ok(routed)
     }
@@ -151,11 +154,11 @@ impl Worker {
     async fn store(self: &Arc<Self>, plans: Vec<Plan>, judged_at: Instant) {
         let group = self.rows(&plans);
         let (owner, now) = (self.dispatcher.instance_id(), self.clock.now());
-        match store::notifications::accept(&self.database.pipeline, &group, owner, now).await {
-            Ok(stored) => self.answer_all(plans, stored, judged_at).await,
+        match self.accept(&group, owner, now).await {
+            Ok(stored) => self.answer_all(plans, stored, owner, judged_at),
             Err(error) if is_ambiguous(&error) => {
                 tracing::error!(%error, requests = plans.len(), "no answer to a commit; asking what became of it");
-                self.settle_later(plans, judged_at);
+                self.settle_later(plans, owner, judged_at);
             }
             Err(sqlx::Error::Database(error)) if plans.len() > 1 && is_about_the_data(error.code().as_deref()) => {
                 tracing::error!(%error, requests = plans.len(), "a group was refused; storing its requests one by one");
@@ -172,6 +175,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    async fn accept(&self, group: &Acceptance, owner: InstanceId, now: DateTime<Utc>) -> sqlx::Result<Stored> {
+        let mut line = self.line.open().await?;
+        let stored = bounded(STATEMENT_LIMIT, store::notifications::accept(&mut *line, group, owner, now)).await;
+        line.keep(stored)
     }
 
     fn rows(&self, plans: &[Plan]) -> Acceptance {
@@ -222,7 +231,7 @@ impl Worker {
     }
 
     /// After the commit: what is new goes into the lanes, what was known is answered as such.
-    async fn answer_all(self: &Arc<Self>, plans: Vec<Plan>, stored: Stored, judged_at: Instant) {
+    fn answer_all(self: &Arc<Self>, plans: Vec<Plan>, stored: Stored, owner: InstanceId, judged_at: Instant) {
         let fresh: HashSet<NotificationId> = stored.fresh.into_iter().collect();
         for plan in plans {
             if fresh.contains(&plan.notification.notification_id) {
@@ -233,7 +242,8 @@ impl Worker {
                 }
                 let notification_id = plan.notification.notification_id;
                 if stored.is_owner {
-                    submit(&self.dispatcher, &plan.notification, plan.expires_at, plan.parts, judged_at);
+                    let (notification, expires_at) = (&plan.notification, plan.expires_at);
+                    submit(&self.dispatcher, owner, notification, expires_at, plan.parts, judged_at);
                 } else {
                     // Given up by the others meanwhile: the deliveries wait unowned, for anyone.
                     self.give_room_back(&plan);
@@ -274,28 +284,32 @@ impl Worker {
 
     /// A commit whose answer was lost may have happened: then its deliveries are owned by this instance and nobody else
     /// will send them. The callers are told to try again; in the background the database is asked until it is certain.
-    fn settle_later(self: &Arc<Self>, plans: Vec<Plan>, judged_at: Instant) {
+    fn settle_later(self: &Arc<Self>, plans: Vec<Plan>, owner: InstanceId, judged_at: Instant) {
         let mut unsettled = Vec::with_capacity(plans.len());
         for plan in plans {
             let Plan { answer: to, notification, expires_at, parts, .. } = plan;
             answer(to, Err(IntakeError::Unavailable));
-            let (owned, _): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.room == Room::Reserved);
-            if !owned.is_empty() {
-                unsettled.push((notification, expires_at, owned));
+            let reserved: Vec<_> = parts.into_iter().filter(|part| part.room == Room::Reserved).collect();
+            if !reserved.is_empty() {
+                unsettled.push((notification, expires_at, reserved));
             }
         }
         let worker = Arc::clone(self);
-        self.tasks.spawn(async move { worker.settle(unsettled, judged_at).await });
+        self.tasks.spawn(async move { worker.settle(unsettled, owner, judged_at).await });
     }
 
-    async fn settle(&self, mut unsettled: Vec<(SharedNotification, DateTime<Utc>, Vec<Part>)>, judged_at: Instant) {
+    async fn settle(
+        &self,
+        mut unsettled: Vec<(SharedNotification, DateTime<Utc>, Vec<Part>)>,
+        owner: InstanceId,
+        judged_at: Instant,
+    ) {
         let since = Instant::now();
         let mut answered_since = None;
         while !unsettled.is_empty() {
             tokio::time::sleep(Duration::from_millis(250)).await;
             let ids: Vec<Uuid> = unsettled.iter().flat_map(|(_, _, parts)| parts).filter_map(first_delivery).collect();
-            let owner = self.dispatcher.instance_id();
-            match store::deliveries::owned(&self.database.api, owner, &ids).await {
+            match bounded(STATEMENT_LIMIT, store::deliveries::owned(&self.database.api, owner, &ids)).await {
                 Ok(stored_ids) => {
                     let answered = *answered_since.get_or_insert_with(Instant::now);
                     let is_stored =
@@ -303,7 +317,7 @@ impl Worker {
                     let (stored, others): (Vec<_>, Vec<_>) =
                         unsettled.into_iter().partition(|(_, _, parts)| is_stored(parts));
                     for (notification, expires_at, parts) in stored {
-                        submit(&self.dispatcher, &notification, expires_at, parts, judged_at);
+                        submit(&self.dispatcher, owner, &notification, expires_at, parts, judged_at);
                     }
                     unsettled = others;
                     if answered.elapsed() > SETTLE_FOR {
@@ -326,6 +340,7 @@ fn first_delivery(part: &Part) -> Option<Uuid> {
 
 fn submit(
     dispatcher: &crate::dispatcher::Dispatcher,
+    owner: InstanceId,
     notification: &SharedNotification,
     expires_at: DateTime<Utc>,
     parts: Vec<Part>,
@@ -334,7 +349,8 @@ fn submit(
     for part in parts {
         if part.room == Room::Reserved {
             let notification = Arc::clone(notification);
-            let parcel = Parcel { notification, expires_at, judged_at, deliveries: part.deliveries };
+            let deliveries = part.deliveries;
+            let parcel = Parcel { notification, owner, is_backlog: false, expires_at, judged_at, deliveries };
             dispatcher.submit(part.certificate_id, parcel);
         }
     }
@@ -415,11 +431,6 @@ fn is_usable(snapshot: &Snapshot, id: CertificateId, new: &NewNotification) -> b
 /// Deliveries with different badges cannot share a call, so a badge is kept only where it is sent.
 fn entry_uses_badge(entry: Option<&Arc<Entry>>) -> bool {
     entry.and_then(|entry| entry.adapter.as_ref().ok()).is_some_and(|vendor| vendor.limits().uses_badge)
-}
-
-/// The statement may have been committed although no answer came.
-fn is_ambiguous(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed)
 }
 
 /// The refusal is about one request's values, not about the server: classes 22 (data) and 23 (constraints).

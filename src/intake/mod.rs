@@ -20,6 +20,7 @@ use crate::domain::id::{AppId, NotificationId};
 use crate::domain::notification::Content;
 use crate::domain::routing::SkipReason;
 use crate::store::Database;
+use crate::store::line::Line;
 use crate::telemetry;
 pub use overload::Overload;
 
@@ -99,6 +100,8 @@ pub struct Intake {
 /// What intake works with.
 struct Worker {
     database: Database,
+    /// Groups are stored one at a time.
+    line: Line,
     directory: Arc<Directory>,
     dispatcher: Dispatcher,
     clock: Clock,
@@ -121,7 +124,9 @@ impl Intake {
         let overload = Overload::default();
         tasks.spawn(overload.clone().watch(database.clone(), Arc::clone(&directory), stop));
         let max_group_recipients = settings.max_group_recipients;
-        let worker = Worker { database, directory, dispatcher, clock, max_group_recipients, tasks: tasks.clone() };
+        let line = Line::of(&database.pipeline);
+        let worker =
+            Worker { database, line, directory, dispatcher, clock, max_group_recipients, tasks: tasks.clone() };
         tasks.spawn(Arc::new(worker).run_through_panics(received));
         Self { requests, overload, tasks }
     }

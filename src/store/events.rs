@@ -1,5 +1,7 @@
 //! Table `delivery_events`: the trace.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
@@ -47,6 +49,26 @@ pub struct Event {
     pub skipped_users: Option<Vec<String>>,
     pub skipped_devices: Option<Vec<String>>,
     pub skipped_reasons: Option<Vec<String>>,
+}
+
+/// Which of these events (`delivery_ids[i]` at `at[i]`) are recorded.
+pub async fn present(
+    db: impl PgExecutor<'_>,
+    delivery_ids: &[Uuid],
+    at: &[DateTime<Utc>],
+) -> sqlx::Result<HashSet<(Uuid, DateTime<Utc>)>> {
+    let rows = sqlx::query!(
+        "SELECT e.delivery_id, e.at FROM delivery_events e
+         WHERE e.delivery_id = ANY ($1) AND e.at BETWEEN $3 AND $4
+           AND (e.delivery_id, e.at) IN (SELECT * FROM unnest($1::uuid[], $2::timestamptz[]))",
+        delivery_ids,
+        at,
+        at.iter().min(),
+        at.iter().max(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.delivery_id, row.at)).collect())
 }
 
 /// Everything recorded of a notification and its deliveries, oldest first, at most `limit`.

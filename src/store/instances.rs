@@ -1,4 +1,4 @@
-//! Table `instances`: who is alive, by the database's clock.
+//! Table `instances`: who is alive.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -13,41 +13,52 @@ pub async fn register(db: impl PgExecutor<'_>, host: &str) -> sqlx::Result<Insta
         .map(InstanceId)
 }
 
-/// Renews the heartbeat. `None`: the others have given this instance up. Else the database's time, and how many are alive.
-pub async fn beat(
-    db: impl PgExecutor<'_>,
-    instance: InstanceId,
-    dead_after_s: f64,
-) -> sqlx::Result<Option<(DateTime<Utc>, i64)>> {
+/// What a heartbeat answers.
+#[derive(Debug)]
+pub struct Beat {
+    /// The database's time.
+    pub now: DateTime<Utc>,
+    /// The others, with the heartbeat each wrote last. Its value tells whether they wrote again, not how long ago.
+    pub others: Vec<(InstanceId, DateTime<Utc>)>,
+}
+
+/// Renews the heartbeat. `None`: the others have given this instance up.
+pub async fn beat(db: impl PgExecutor<'_>, instance: InstanceId) -> sqlx::Result<Option<Beat>> {
     let row = sqlx::query!(
         r#"WITH renewed AS (
                UPDATE instances SET heartbeat_at = clock_timestamp() WHERE instance_id = $1 RETURNING instance_id)
            SELECT clock_timestamp() AS "now!", (SELECT count(*) FROM renewed) AS "renewed!",
-               (SELECT count(*) FROM instances
-                WHERE instance_id <> $1 AND heartbeat_at > clock_timestamp() - make_interval(secs => $2)) + 1 AS "alive!""#,
+               ARRAY(SELECT instance_id FROM instances WHERE instance_id <> $1 ORDER BY instance_id) AS "ids!",
+               ARRAY(SELECT heartbeat_at FROM instances WHERE instance_id <> $1 ORDER BY instance_id) AS "heartbeats!""#,
         instance.0,
-        dead_after_s,
     )
     .fetch_one(db)
     .await?;
-    Ok((row.renewed == 1).then_some((row.now, row.alive)))
+    let others = row.ids.into_iter().map(InstanceId).zip(row.heartbeats).collect();
+    Ok((row.renewed == 1).then_some(Beat { now: row.now, others }))
 }
 
-/// Instances that have been silent for too long.
-pub async fn silent(db: impl PgExecutor<'_>, instance: InstanceId, dead_after_s: f64) -> sqlx::Result<Vec<InstanceId>> {
-    let ids = sqlx::query_scalar!(
-        "SELECT instance_id FROM instances
-         WHERE instance_id <> $1 AND heartbeat_at < clock_timestamp() - make_interval(secs => $2)",
-        instance.0,
-        dead_after_s,
-    )
-    .fetch_all(db)
-    .await?;
+/// Every other instance.
+pub async fn others(db: impl PgExecutor<'_>, instance: InstanceId) -> sqlx::Result<Vec<InstanceId>> {
+    let ids = sqlx::query_scalar!("SELECT instance_id FROM instances WHERE instance_id <> $1", instance.0)
+        .fetch_all(db)
+        .await?;
     Ok(ids.into_iter().map(InstanceId).collect())
 }
 
-/// Removes an instance: it stopped, or it is dead and its deliveries were given back.
-pub async fn remove(db: impl PgExecutor<'_>, instance: InstanceId) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM instances WHERE instance_id = $1", instance.0).execute(db).await?;
-    Ok(())
+/// Removes an instance: it stopped, or it is dead and its deliveries are given back. With `silent_since`, only if this is
+/// still its last heartbeat. Answers whether it was there.
+pub async fn remove(
+    db: impl PgExecutor<'_>,
+    instance: InstanceId,
+    silent_since: Option<DateTime<Utc>>,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "DELETE FROM instances WHERE instance_id = $1 AND ($2::timestamptz IS NULL OR heartbeat_at = $2)",
+        instance.0,
+        silent_since,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -10,15 +10,17 @@ pub mod events;
 pub mod holds;
 pub mod idempotency;
 pub mod instances;
+pub mod line;
 pub mod notifications;
 pub mod partitions;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
-/// Connections of the pipeline: intake, recorder, sweeper, heartbeat, and one to spare.
+/// Connections of the pipeline: one each for intake, recorder and sweeper, two to look at devices again and for expiry.
 const PIPELINE_CONNECTIONS: u32 = 5;
 /// Connections for session events: more would only contend for the same two cores of a small database server.
 const SESSION_CONNECTIONS: u32 = 4;
@@ -30,7 +32,7 @@ pub struct Database {
     pub api: PgPool,
     /// For session events and token reports: planned as in the pipeline, in transactions of their own.
     pub sessions: PgPool,
-    /// For intake, recorder, sweeper and heartbeat: generic plans, made of index scans even where a statement was
+    /// For intake, recorder and sweeper: generic plans, made of index scans even where a statement was
     /// prepared while its table was empty (docs/architecture.md, "Plans").
     pub pipeline: PgPool,
 }
@@ -40,9 +42,10 @@ impl Database {
     /// # Errors
     /// A URL that is none.
     pub fn open(url: &str, api_connections: u32) -> sqlx::Result<Self> {
+        // A process that was frozen in the middle of a transaction holds its locks no longer than it counts as alive.
         let base = PgConnectOptions::from_str(url)?
             .application_name("rouse")
-            .options([("statement_timeout", "30000"), ("idle_in_transaction_session_timeout", "60000")]);
+            .options([("statement_timeout", "30000"), ("idle_in_transaction_session_timeout", "5000")]);
         let pipeline = base.clone().options([
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
@@ -57,12 +60,20 @@ impl Database {
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(5))
                 .idle_timeout(Duration::from_mins(10))
+                .after_release(|connection, _| Box::pin(line::answers(connection)))
         };
         Ok(Self {
             api: pool(api_connections).connect_lazy_with(base),
             sessions: pool(SESSION_CONNECTIONS).connect_lazy_with(pipeline.clone()),
             pipeline: pool(PIPELINE_CONNECTIONS).connect_lazy_with(pipeline),
         })
+    }
+
+    /// One connection outside the pools, for the heartbeat: whatever keeps the others busy, it must not wait for them.
+    /// # Errors
+    /// No connection could be made.
+    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
+        PgConnection::connect_with(&self.api.connect_options()).await
     }
 
     /// Closes every connection.

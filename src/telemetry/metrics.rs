@@ -30,6 +30,8 @@ const REFUSED: &str = "push_certificates_refused_total";
 const REQUESTS: &str = "http_requests_total";
 const REQUEST_DURATION: &str = "http_request_duration_seconds";
 const INSTANCES: &str = "push_instances_alive";
+const TAKE_OVERS: &str = "push_take_overs_total";
+const GIVEN_UP: &str = "push_instance_given_up_total";
 
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
@@ -72,6 +74,8 @@ fn describe() {
     describe_histogram!(INTAKE_GROUP, "Requests of one group commit");
     describe_counter!(RECORDED, "Results written by the recorder");
     describe_counter!(RECORD_FAILURES, "Tries to write results that failed; results are kept and tried again");
+    describe_counter!(TAKE_OVERS, "Instances that this one took over from because they were silent");
+    describe_counter!(GIVEN_UP, "Times the others gave this instance up and it registered anew");
     describe_counter!(BREAKER_OPENED, "Times a circuit breaker opened, by vendor");
     describe_counter!(PRUNE_BREAKER_OPENED, "Times a prune breaker opened, by vendor");
     describe_counter!(REFUSED, "Certificates paused because their vendor refused them, by vendor");
@@ -149,6 +153,14 @@ pub fn recorder_failed() {
     counter!(RECORD_FAILURES).increment(1);
 }
 
+pub fn took_over() {
+    counter!(TAKE_OVERS).increment(1);
+}
+
+pub fn given_up() {
+    counter!(GIVEN_UP).increment(1);
+}
+
 pub fn breaker_opened(vendor: VendorKind) {
     counter!(BREAKER_OPENED, "vendor" => vendor.as_str()).increment(1);
 }
@@ -168,7 +180,7 @@ pub fn request(route: &str, status: u16, elapsed: Duration) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-pub fn gauges(held: usize, waiting: i64, instances: i64) {
+pub fn gauges(held: usize, waiting: i64, instances: usize) {
     gauge!(DELIVERIES, "state" => "memory").set(held as f64);
     gauge!(DELIVERIES, "state" => "waiting").set(waiting as f64);
     gauge!(INSTANCES).set(instances as f64);
