@@ -7,11 +7,14 @@
 //! ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`]) and the control interface
 //! under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as [`XiaomiSimulator`].
 
+mod apns;
 mod clock;
 mod control;
 mod exchange;
 mod fault;
 mod form;
+mod http1;
+mod http2;
 mod inbox;
 mod ledger;
 mod line;
@@ -23,10 +26,15 @@ mod tests;
 mod wire;
 mod xiaomi;
 
+pub use apns::{
+    ApnsAuthority, ApnsCertificate, ApnsCertificateOrder, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator,
+    ApnsTeam, ApnsWorld,
+};
 pub use clock::{Now, system_clock};
 pub use exchange::Shared;
-pub use fault::{Fault, FaultScript, Latency, Misbehaviour};
+pub use fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
 pub use form::{Form, FormError};
+pub use http2::{CapturedBytes, Connection, Direction};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
 pub use server::{Simulator, StartError};
