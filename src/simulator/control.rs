@@ -7,8 +7,11 @@
 //! | `GET /_sim/calls?last=N` | the newest requests (20 unless told) with headers and form |
 //! | `POST /_sim/tokens` | `{"tokens": ["t"], "state": "dead", "region": "in"}`, also `app` and `since_ms` |
 //! | `POST /_sim/faults` | `{"answer": {"status": {"status": 503}}, "times": 2, "token": "t"}`, `{"latency_ms": [20, 40]}` |
+//! | | `answer` is `{"status": ..}`, `{"code": {"code": "Shutdown"}}`, `{"slow_code": {"code": "Shutdown", "ms": 50}}`, |
+//! | | `{"text": ".."}`, `"truncated"`, `"empty"`, `"reset"`, `{"hang": {"ms": 50}}`, and over HTTP/2 `"refuse_stream"`, |
+//! | | `{"go_away": {"last_stream": 0, "debug": ".."}}` |
 //! | `DELETE /_sim/faults` | ends all faults and the latency |
-//! | `POST /_sim/<thing>` | what the vendor's stand-in can be taught: `apps`, `channels`, ... |
+//! | `POST /_sim/<thing>` | what the vendor's stand-in can be taught: `apps`, `channels`, `keys`, `connections`, ... |
 //!
 //! What is refused answers 4xx with `{"error": "<why>"}`.
 

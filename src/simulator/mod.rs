@@ -3,9 +3,10 @@
 //! Each vendor's stand-in reads raw headers, forms and JSON and checks them against the vendor's document as strictly as
 //! the vendor would. Nothing here imports an adapter: one typing error would otherwise pass on both sides.
 //!
-//! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]), misbehaviour on demand
-//! ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`]) and the control interface
-//! under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as [`XiaomiSimulator`].
+//! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]) and one for HTTP/2 over
+//! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
+//! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
+//! [`XiaomiSimulator`] and [`ApnsSimulator`].
 
 mod apns;
 mod clock;

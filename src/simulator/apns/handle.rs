@@ -48,6 +48,11 @@ impl ApnsSimulator {
         format!("{}://{}", self.server.scheme, self.server.addr)
     }
 
+    /// Where it listens, also when it was asked for port 0.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr
+    }
+
     /// The CA certificate that a client must trust, as PEM.
     pub fn ca_pem(&self) -> &str {
         self.apns.authority.ca_pem()
