@@ -58,8 +58,8 @@ pub(super) enum Ending {
     Reset,
     /// The stream is refused, unprocessed.
     RefuseStream,
-    /// The connection ends in order.
-    GoAway(GoAway),
+    /// The connection ends in order, this request with its true answer, or unprocessed.
+    GoAway(GoAway, Option<Answer>),
     /// The connection went away before the request was processed: nobody answers it.
     Lost,
 }
@@ -133,9 +133,14 @@ impl Desk {
                 spoil(None, None);
                 Ending::RefuseStream
             }
+            Misbehaviour::GoAway(how) if how.last_stream.is_none() => {
+                let Some(answer) = worked.or_else(|| self.process(request)) else { return Ending::Lost };
+                self.shared.ledger.answered(request, self.vendor.endpoint(&request.path), &answer);
+                Ending::GoAway(how.clone(), Some(answer))
+            }
             Misbehaviour::GoAway(how) => {
                 spoil(None, None);
-                Ending::GoAway(how.clone())
+                Ending::GoAway(how.clone(), None)
             }
             Misbehaviour::Code { code, reason } => {
                 let answer = self.vendor.refuse(request, code, reason.as_deref());

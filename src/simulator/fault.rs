@@ -35,7 +35,8 @@ pub enum Misbehaviour {
     },
     /// HTTP/2: `RST_STREAM` with `REFUSED_STREAM`, which says that nothing was processed. HTTP/1.1: as [`Self::Reset`].
     RefuseStream,
-    /// HTTP/2: the server goes away. HTTP/1.1: as [`Self::Reset`].
+    /// HTTP/2: the server goes away. A request is answered when no last stream is named, otherwise it never is. HTTP/1.1:
+    /// as [`Self::Reset`].
     GoAway(GoAway),
     /// Silence, for this long or for ever; then the true answer.
     Hang(Option<Duration>),

@@ -33,7 +33,7 @@ pub(super) async fn handle(
         Ending::Whole(answer) => whole(answer),
         Ending::Slow(answer, pause) => in_parts(&answer, pause, usize::MAX),
         Ending::CutShort(answer) => in_parts(&answer, Duration::ZERO, answer.body.len() / 2),
-        Ending::Reset | Ending::RefuseStream | Ending::GoAway(_) | Ending::Lost => {
+        Ending::Reset | Ending::RefuseStream | Ending::GoAway(..) | Ending::Lost => {
             hangup.reset();
             // Never written: the connection is already gone.
             Response::new(Body::empty())

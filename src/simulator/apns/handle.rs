@@ -188,6 +188,11 @@ impl ApnsSimulator {
         self.apns.floor.go_away(how);
     }
 
+    /// All open connections fall silent for ever, as behind a broken network: not even a PING is answered.
+    pub fn freeze_connections(&self) {
+        self.apns.floor.freeze_all();
+    }
+
     /// All open connections are torn down with a TCP reset.
     pub fn reset_connections(&self) {
         self.apns.floor.reset_all();

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection: what the vendor may do with it, and what it remembers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +23,7 @@ pub struct Connection {
     /// The last stream that is still processed, once the connection goes away.
     away: RwLock<Option<u32>>,
     pub(super) leaving: Notify,
+    pub(super) is_frozen: AtomicBool,
     pub(super) active: AtomicU32,
     pub(super) requests: AtomicU64,
     frames: Mutex<Frames>,
@@ -53,6 +54,7 @@ impl Connection {
             hangup,
             away: RwLock::new(None),
             leaving: Notify::new(),
+            is_frozen: AtomicBool::new(false),
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             frames: Mutex::default(),

@@ -43,6 +43,11 @@ impl Floor {
         self.connections().iter().for_each(|connection| connection.go_away(how));
     }
 
+    /// All open connections fall silent: what comes is thrown away, nothing goes out, not even the answer to a PING.
+    pub(in crate::simulator) fn freeze_all(&self) {
+        self.connections().iter().for_each(|connection| connection.is_frozen.store(true, Ordering::Release));
+    }
+
     /// All open connections are torn down.
     pub(in crate::simulator) fn reset_all(&self) {
         self.lines.reset_all();

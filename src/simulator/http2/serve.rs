@@ -77,9 +77,8 @@ async fn run<IO>(
             continue;
         }
         let active = Active::new(connection);
-        let count = settled_count(connection, stream).await;
         match connection.limit_known_at(stream) {
-            Some(limit) if count > limit => {
+            Some(limit) if settled_count(connection, limit).await > limit => {
                 floor.count_excess_stream();
                 let debug = "max active streams violation".to_owned();
                 let error_code = Reason::REFUSED_STREAM.into();
@@ -88,7 +87,7 @@ async fn run<IO>(
                 continue;
             }
             // The client cannot know yet that so many are too many.
-            None if count > connection.limit() => {
+            None if connection.active.load(Ordering::Acquire) > connection.limit() => {
                 respond.send_reset(Reason::REFUSED_STREAM);
                 continue;
             }
@@ -109,8 +108,7 @@ async fn run<IO>(
 
 /// How many streams are active. A client that cancelled one may open the next before the cancelled one's task has run, so
 /// what looks too many gets a moment to settle.
-async fn settled_count(connection: &Connection, stream: u32) -> u32 {
-    let limit = connection.limit_known_at(stream).unwrap_or_else(|| connection.limit());
+async fn settled_count(connection: &Connection, limit: u32) -> u32 {
     for _ in 0..10 {
         if connection.active.load(Ordering::Acquire) <= limit {
             break;
@@ -157,7 +155,11 @@ async fn answer(
             respond.send_reset(Reason::REFUSED_STREAM);
             Ok(())
         }
-        Some(Ending::GoAway(how)) => {
+        Some(Ending::GoAway(how, Some(answer))) => {
+            connection.go_away(&how);
+            send(&mut respond, answer, active)
+        }
+        Some(Ending::GoAway(how, None)) => {
             drop(active);
             connection.go_away(&how);
             return std::future::pending().await;

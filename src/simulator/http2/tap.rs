@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
@@ -115,6 +116,9 @@ impl Outgoing {
 
 impl<IO: AsyncWrite + Unpin> Tap<IO> {
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_frozen.load(Ordering::Acquire) {
+            self.outgoing.waiting.clear();
+        }
         while !self.outgoing.waiting.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.outgoing.waiting))?;
             if written == 0 {
@@ -145,6 +149,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<IO> {
             ready!(Pin::new(&mut tap.io).poll_read(context, &mut chunk))?;
             if chunk.filled().is_empty() {
                 return Poll::Ready(Ok(()));
+            }
+            if tap.connection.is_frozen.load(Ordering::Acquire) {
+                continue;
             }
             tap.floor.capture.keep(tap.connection.id(), Direction::In, chunk.filled());
             tap.incoming.push(chunk.filled(), &tap.connection);

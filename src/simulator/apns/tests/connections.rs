@@ -241,9 +241,11 @@ async fn going_away_at_once_processes_nothing_in_flight() {
     let client = Client::connect(&simulator).await;
     simulator.fault(Fault::once(Misbehaviour::GoAway(GoAway::unprocessed("IdleTimeout"))));
     assert!(client.try_send(&push).await.unwrap_err().is_go_away());
-    let before = simulator.received_total();
-    assert_eq!(Client::connect(&simulator).await.send(&push).await.status, 200);
-    assert_eq!(simulator.received_total(), before + 1);
+    let client = Client::connect(&simulator).await;
+    simulator.fault(Fault::once(Misbehaviour::GoAway(GoAway::default())));
+    assert_eq!(client.send(&push).await.status, 200, "without a last stream the request is answered");
+    assert!(tokio::time::timeout(Duration::from_secs(5), client.end).await.unwrap().unwrap().is_ok());
+    assert_eq!(simulator.received_total(), 1);
 }
 
 #[tokio::test]
@@ -286,6 +288,20 @@ async fn connections_are_reset_and_servers_restart_on_their_port() {
     assert_eq!((simulator.url(), simulator.ca_pem()), (url, ca.as_str()));
     assert_eq!(Client::connect(&simulator).await.send(&push).await.status, 200);
     assert_eq!((simulator.inbox(TOKEN).len(), simulator.connections_opened()), (3, 3), "it remembers");
+}
+
+#[tokio::test]
+async fn a_frozen_connection_answers_nothing_and_can_still_be_reset() {
+    let Given { world, key, .. } = given();
+    let (simulator, mut client, push) = ready(world, &key).await;
+    assert_eq!(client.send(&push).await.status, 200);
+    simulator.freeze_connections();
+    assert!(tokio::time::timeout(Duration::from_millis(50), client.try_send(&push)).await.is_err());
+    assert!(!client.end.is_finished());
+    let fresh = Client::connect(&simulator).await;
+    assert_eq!(fresh.send(&push).await.status, 200, "new connections are not frozen");
+    simulator.reset_connections();
+    assert!((&mut client.end).await.unwrap().is_err());
 }
 
 #[tokio::test]
