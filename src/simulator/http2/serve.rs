@@ -109,7 +109,7 @@ async fn run<IO>(
 /// How many streams are active. A client that cancelled one may open the next before the cancelled one's task has run, so
 /// what looks too many gets a moment to settle.
 async fn settled_count(connection: &Connection, limit: u32) -> u32 {
-    for _ in 0..10 {
+    for _ in 0..100 {
         if connection.active.load(Ordering::Acquire) <= limit {
             break;
         }
