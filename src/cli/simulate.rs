@@ -2,23 +2,44 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::simulator::{Latency, StartError, XiaomiApp, XiaomiSimulator, XiaomiWorld};
+use crate::simulator::{
+    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Latency,
+    StartError, XiaomiApp, XiaomiSimulator, XiaomiWorld,
+};
 
 /// Options of `rouse simulate`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SimulateArgs {
-    /// Where the first stand-in listens; loopback only. Port 0 takes any free port
+    /// Where Xiaomi's stand-in listens; loopback only. Port 0 takes any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
     pub listen: SocketAddr,
     /// An app the vendor knows: its `AppSecret` and its package. May be given several times; without any, and with
     /// --lenient, every app is known
     #[arg(long = "app", value_name = "SECRET=PACKAGE", value_parser = parse_app)]
     pub apps: Vec<App>,
-    /// Take any secret, package, channel and template; everything else is checked as usual
+    /// Where APNs' stand-in for production listens, HTTP/2 over TLS; loopback only. By default the port after that of
+    /// --listen
+    #[arg(long, value_name = "ADDRESS")]
+    pub apns_listen: Option<SocketAddr>,
+    /// Where APNs' stand-in for the sandbox listens; loopback only. By default the second port after that of --listen
+    #[arg(long, value_name = "ADDRESS")]
+    pub apns_sandbox_listen: Option<SocketAddr>,
+    /// A signing key that APNs knows: its Key ID, its Team ID, a topic of the team and the .p8 file. May be given several
+    /// times, also to name more topics; without any, and with --lenient, every key is taken, and its tokens are checked
+    /// for their form and age only
+    #[arg(long = "apns-key", value_name = "KEYID:TEAMID:TOPIC:P8FILE", value_parser = parse_apns_key)]
+    pub apns_keys: Vec<ApnsKeyFile>,
+    /// Where the CA certificate of APNs' stand-ins is written, which Rouse must trust. It is a new one at every start, so
+    /// a running Rouse has to be started again. By default a file in the directory for temporary files that is removed at
+    /// the end
+    #[arg(long, value_name = "PATH")]
+    pub ca_file: Option<PathBuf>,
+    /// Take any secret, package, channel, template, signing key and topic; everything else is checked as usual
     #[arg(long)]
     pub lenient: bool,
     /// Delay every answer by this many milliseconds
@@ -41,12 +62,52 @@ pub(super) struct App {
     pub package: String,
 }
 
+/// One key known to APNs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApnsKeyFile {
+    /// The Key ID.
+    pub id: String,
+    /// The Team ID.
+    pub team: String,
+    /// A bundle id of the team.
+    pub topic: String,
+    /// The `.p8` file.
+    pub path: PathBuf,
+}
+
 /// Why `rouse simulate` ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SimulateError {
     /// A stand-in did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A signing key is not there.
+    #[error("cannot read the signing key {}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A signing key is none.
+    #[error("{} is no signing key for APNs", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ApnsCredentialError,
+    },
+    /// The CA of the stand-ins could not be made.
+    #[error("cannot make a CA")]
+    Authority(#[source] ApnsCredentialError),
+    /// The CA certificate could not be written.
+    #[error("cannot write the CA certificate to {}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The addresses could not be printed.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -55,18 +116,94 @@ pub(super) enum SimulateError {
     Signal(#[source] io::Error),
 }
 
-/// Runs the stand-ins until Ctrl-C or SIGTERM. Prints one line per vendor: its name and the setting that points Rouse at
-/// it.
+/// Runs the stand-ins until Ctrl-C or SIGTERM. Prints a line for each setting that points Rouse at them, after the vendor's
+/// name.
 ///
 /// # Errors
-/// [`SimulateError`]: a port is taken or not on loopback, standard output is closed, signals cannot be watched.
+/// [`SimulateError`]: a port is taken or not on loopback, a signing key is none, the CA certificate cannot be written,
+/// standard output is closed, signals cannot be watched.
 pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
+    let authority = ApnsAuthority::generate().map_err(SimulateError::Authority)?;
+    let apns = apns_world(&args, &authority)?;
     let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
-    print(&mut io::stdout().lock(), &[("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url())])
-        .map_err(SimulateError::Output)?;
+    let production = ApnsSimulator::start(args.apns_listen.unwrap_or(after(args.listen, 1)), apns.clone()).await?;
+    let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..apns };
+    let sandbox = ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(after(args.listen, 2)), sandbox).await?;
+    let ca_file = CaFile::write(&args, &authority, production.addr().port())?;
+    let settings = [
+        ("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url()),
+        ("apns", "ROUSE_VENDORS__APNS__PRODUCTION", production.url()),
+        ("apns", "ROUSE_VENDORS__APNS__SANDBOX", sandbox.url()),
+        ("apns", "ROUSE_VENDORS__EXTRA_CA_FILE", ca_file.path.display().to_string()),
+    ];
+    print(&mut io::stdout().lock(), &settings).map_err(SimulateError::Output)?;
     end_signal().await.map_err(SimulateError::Signal)?;
     xiaomi.stop().await;
+    production.stop().await;
+    sandbox.stop().await;
     Ok(())
+}
+
+/// A port a little after another one; any free one where the other is.
+fn after(addr: SocketAddr, steps: u16) -> SocketAddr {
+    let port = if addr.port() == 0 { 0 } else { addr.port().saturating_add(steps) };
+    SocketAddr::new(addr.ip(), port)
+}
+
+/// The written CA certificate. One that nobody named is removed at the end.
+struct CaFile {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl CaFile {
+    fn write(args: &SimulateArgs, authority: &ApnsAuthority, port: u16) -> Result<Self, SimulateError> {
+        let is_temporary = args.ca_file.is_none();
+        let path = args.ca_file.clone();
+        let path = path.unwrap_or_else(|| std::env::temp_dir().join(format!("rouse-simulate-{port}-ca.pem")));
+        let failed = |source| SimulateError::CaFile { path: path.clone(), source };
+        // The setting must hold wherever Rouse is started.
+        let path = std::path::absolute(&path).map_err(failed)?;
+        replace(&path, authority.ca_pem()).map_err(failed)?;
+        Ok(Self { path, is_temporary })
+    }
+}
+
+impl Drop for CaFile {
+    fn drop(&mut self) {
+        if self.is_temporary
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::debug!(%error, "the CA certificate stays where it is");
+        }
+    }
+}
+
+/// Writes a new file and puts it in the place of the old one, so that a link that somebody left there is not followed.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}", std::process::id()));
+    std::fs::File::create_new(&new)?.write_all(text.as_bytes())?;
+    std::fs::rename(&new, path)
+}
+
+/// What both environments of APNs are told.
+fn apns_world(args: &SimulateArgs, authority: &ApnsAuthority) -> Result<ApnsWorld, SimulateError> {
+    let mut world = ApnsWorld {
+        lenient: args.lenient || args.apns_keys.is_empty(),
+        counters_only: args.counters_only,
+        latency: Latency::fixed(args.latency_ms),
+        authority: Some(authority.clone()),
+        ..ApnsWorld::default()
+    };
+    for ApnsKeyFile { id, team, topic, path } in &args.apns_keys {
+        let failed = |source| SimulateError::KeyFile { path: path.clone(), source };
+        let pem = std::fs::read_to_string(path).map_err(failed)?;
+        let key = ApnsKey::from_p8(id, team, &pem);
+        world.keys.push(key.map_err(|source| SimulateError::Key { path: path.clone(), source })?);
+        world.teams.push(ApnsTeam { id: team.clone(), topics: vec![topic.clone()] });
+    }
+    Ok(world)
 }
 
 fn world(args: &SimulateArgs) -> XiaomiWorld {
@@ -106,6 +243,20 @@ fn parse_app(text: &str) -> Result<App, String> {
             Ok(App { secret: secret.to_owned(), package: package.to_owned() })
         }
         _ => Err("expected SECRET=PACKAGE".to_owned()),
+    }
+}
+
+/// Paths may hold `:`, the rest cannot.
+fn parse_apns_key(text: &str) -> Result<ApnsKeyFile, String> {
+    let parts: Vec<_> = text.splitn(4, ':').collect();
+    match parts.as_slice() {
+        [id, team, topic, path] if parts.iter().all(|part| !part.is_empty()) => Ok(ApnsKeyFile {
+            id: (*id).to_owned(),
+            team: (*team).to_owned(),
+            topic: (*topic).to_owned(),
+            path: PathBuf::from(path),
+        }),
+        _ => Err("expected KEYID:TEAMID:TOPIC:P8FILE".to_owned()),
     }
 }
 
@@ -164,6 +315,55 @@ mod tests {
         let mut out = Vec::new();
         print(&mut out, &[("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", "http://127.0.0.1:7300".to_owned())]).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "xiaomi  ROUSE_VENDORS__XIAOMI__CN=http://127.0.0.1:7300\n");
+    }
+
+    #[test]
+    fn apns_takes_any_key_until_one_is_given() {
+        let authority = ApnsAuthority::generate().unwrap();
+        let world = |args: &[&str]| apns_world(&parse(args).unwrap(), &authority);
+        assert!(world(&[]).unwrap().lenient);
+        let path = std::env::temp_dir().join(format!("rouse-simulate-test-{}.p8", std::process::id()));
+        let file = |topic: &str| format!("ABC123DEFG:TEAM123456:{topic}:{}", path.display());
+        let (first, second) = (file("com.example.im"), file("com.example.im.voip"));
+        std::fs::write(&path, ApnsKey::generate("ABC123DEFG", "TEAM123456").unwrap().p8_pem()).unwrap();
+        let known = world(&["--apns-key", &first, "--apns-key", &second]).unwrap();
+        assert_eq!((known.lenient, known.teams[1].topics[0].as_str()), (false, "com.example.im.voip"));
+        assert_eq!((known.keys[0].id(), known.keys[0].team()), ("ABC123DEFG", "TEAM123456"));
+        assert!(world(&["--apns-key", &first, "--lenient"]).unwrap().lenient);
+        std::fs::write(&path, "no key").unwrap();
+        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::Key { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::KeyFile { .. })));
+        for wrong in ["a:b:c", "a:b:c:", ":b:c:d"] {
+            assert!(parse(&["--apns-key", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_stand_ins_for_apns_listen_next_to_the_first() {
+        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(after(addr("127.0.0.1:7300"), 2), addr("127.0.0.1:7302"));
+        assert_eq!(after(addr("[::1]:0"), 1), addr("[::1]:0"));
+    }
+
+    #[test]
+    fn the_ca_is_written_in_place_of_the_old_one_and_removed_unless_it_was_asked_for() {
+        let authority = ApnsAuthority::generate().unwrap();
+        let path = std::env::temp_dir().join(format!("rouse-simulate-test-{}-ca.pem", std::process::id()));
+        let named = parse(&["--ca-file", path.to_str().unwrap()]).unwrap();
+        for _ in 0..2 {
+            drop(CaFile::write(&named, &authority, 1).unwrap());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), authority.ca_pem());
+        }
+        std::fs::remove_file(&path).unwrap();
+        let port = u16::try_from(std::process::id() % 60_000).unwrap();
+        let unnamed = CaFile::write(&parse(&[]).unwrap(), &authority, port).unwrap();
+        let path = unnamed.path.clone();
+        assert!(path.is_absolute() && path.exists());
+        drop(unnamed);
+        assert!(!path.exists());
+        let nowhere = parse(&["--ca-file", "/no/such/directory/ca.pem"]).unwrap();
+        assert!(matches!(CaFile::write(&nowhere, &authority, 1), Err(SimulateError::CaFile { .. })));
     }
 
     #[tokio::test]

@@ -5,35 +5,35 @@
 //! | `GET /_sim/state` | counters, faults, marked tokens |
 //! | `GET /_sim/inbox?token=T` | what a device received and what it shows |
 //! | `GET /_sim/calls?last=N` | the newest requests (20 unless told) with headers and form |
-//! | `POST /_sim/tokens` | `{"tokens": ["t"], "state": "dead", "region": "in"}` |
+//! | `POST /_sim/tokens` | `{"tokens": ["t"], "state": "dead", "region": "in"}`, also `app` and `since_ms` |
 //! | `POST /_sim/faults` | `{"answer": {"status": {"status": 503}}, "times": 2, "token": "t"}`, `{"latency_ms": [20, 40]}` |
+//! | | `answer` is `{"status": ..}`, `{"code": {"code": "Shutdown"}}`, `{"slow_code": {"code": "Shutdown", "ms": 50}}`, |
+//! | | `{"text": ".."}`, `"truncated"`, `"empty"`, `"reset"`, `{"hang": {"ms": 50}}`, and over HTTP/2 `"refuse_stream"`, |
+//! | | `{"go_away": {"last_stream": 0, "debug": ".."}}` |
 //! | `DELETE /_sim/faults` | ends all faults and the latency |
-//! | `POST /_sim/<thing>` | what the vendor's stand-in can be taught: `apps`, `channels`, ... |
+//! | `POST /_sim/<thing>` | what the vendor's stand-in can be taught: `apps`, `channels`, `keys`, `connections`, ... |
 //!
 //! What is refused answers 4xx with `{"error": "<why>"}`.
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::header::HeaderValue;
+use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::exchange::Desk;
-use super::fault::{Fault, Latency, Misbehaviour};
+use super::fault::{Fault, GoAway, Latency, Misbehaviour};
 use super::form::Form;
 use super::inbox::TokenState;
-use super::wire::Request;
+use super::wire::{Answer, Request};
 
-pub(super) fn answer(command: &str, request: &Request, desk: &Desk) -> Response<Body> {
+pub(super) fn answer(command: &str, request: &Request, desk: &Desk) -> Answer {
     let (status, value) = match run(command, request, desk) {
         Ok(value) => (StatusCode::OK, value),
         Err((status, why)) => (status, json!({ "error": why })),
     };
-    let mut response = Response::new(Body::from(format!("{value}\n")));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    let body = format!("{value}\n").into_bytes();
+    Answer { status, content_type: Some("application/json"), body, ..Answer::default() }
 }
 
 type Refused = (StatusCode, String);
@@ -58,6 +58,12 @@ fn run(command: &str, request: &Request, desk: &Desk) -> Result<Value, Refused> 
                 }
                 if let Some(region) = &marks.region {
                     shared.inboxes.set_region(token, region);
+                }
+                if let Some(app) = &marks.app {
+                    shared.inboxes.set_app(token, app);
+                }
+                if let Some(since_ms) = marks.since_ms {
+                    shared.inboxes.mark_since(token, since_ms);
                 }
             }
             Ok(json!({ "tokens": marks.tokens.len() }))
@@ -133,6 +139,8 @@ struct Marks {
     tokens: Vec<String>,
     state: Option<TokenState>,
     region: Option<String>,
+    app: Option<String>,
+    since_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +192,19 @@ enum Answered {
         code: Code,
         reason: Option<String>,
     },
+    SlowCode {
+        code: Code,
+        ms: u64,
+    },
+    RefuseStream,
+    GoAway {
+        /// Absent: all streams that came so far are still processed.
+        last_stream: Option<u32>,
+        #[serde(default)]
+        error_code: u32,
+        #[serde(default)]
+        debug: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -191,6 +212,15 @@ enum Answered {
 enum Code {
     Number(i64),
     Text(String),
+}
+
+impl Code {
+    fn text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
 }
 
 impl Order {
@@ -216,12 +246,13 @@ impl Order {
             Answered::Empty => Misbehaviour::Empty,
             Answered::Reset => Misbehaviour::Reset,
             Answered::Hang { ms } => Misbehaviour::Hang(ms.map(std::time::Duration::from_millis)),
-            Answered::Code { code, reason } => {
-                let code = match code {
-                    Code::Number(number) => number.to_string(),
-                    Code::Text(text) => text,
-                };
-                Misbehaviour::Code { code: code.into(), reason }
+            Answered::Code { code, reason } => Misbehaviour::Code { code: code.text().into(), reason },
+            Answered::SlowCode { code, ms } => {
+                Misbehaviour::SlowCode { code: code.text().into(), pause: std::time::Duration::from_millis(ms) }
+            }
+            Answered::RefuseStream => Misbehaviour::RefuseStream,
+            Answered::GoAway { last_stream, error_code, debug } => {
+                Misbehaviour::GoAway(GoAway { last_stream, error_code, debug })
             }
         };
         let mut fault =

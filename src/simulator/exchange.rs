@@ -1,26 +1,20 @@
-//! The way of one request: read it, ask the fault script, let the vendor answer, write it down.
+//! The way of one request, whatever carries it: ask the fault script, let the vendor answer, write it down.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use axum::http::{Response, StatusCode};
-use futures_util::stream;
+use axum::http::StatusCode;
 
 use super::clock::Now;
 use super::control;
-use super::fault::{Fault, FaultScript, Misbehaviour};
+use super::fault::{Fault, FaultScript, GoAway, Misbehaviour};
 use super::inbox::Inboxes;
 use super::ledger::{Ledger, Spoiled};
-use super::line::Hangup;
 use super::wire::{Answer, Request, Wire};
 
 /// The largest body read: a form with 1,000 tokens is about 100 kB.
-const MAX_BODY_BYTES: usize = 1 << 20;
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// What every vendor's stand-in has: clock, faults, devices, calls.
 pub struct Shared {
@@ -51,39 +45,61 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
 }
 
-pub(super) async fn handle(
-    State(desk): State<Arc<Desk>>,
-    ConnectInfo(hangup): ConnectInfo<Hangup>,
-    request: axum::extract::Request,
-) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "the body is over 1 MiB");
-    };
-    let request = Request::new(parts, body, (desk.shared.now)());
-    if let Some(command) = request.path.strip_prefix("/_sim/") {
-        return control::answer(command, &request, &desk);
-    }
-    let response = match desk.shared.faults.take(|| desk.vendor.tokens(&request)) {
-        None => whole(desk.work(&request)),
-        Some(fault) => desk.misbehave(&request, &fault, &hangup).await,
-    };
-    if let Some(latency) = desk.shared.faults.draw_latency() {
-        tokio::time::sleep(latency).await;
-    }
-    response
+/// How a request ends; each carrier does it in its own way.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The answer as it is.
+    Whole(Answer),
+    /// The head, and the body after a pause.
+    Slow(Answer, Duration),
+    /// The head and the first half of the body.
+    CutShort(Answer),
+    /// The TCP connection is torn down.
+    Reset,
+    /// The stream is refused, unprocessed.
+    RefuseStream,
+    /// The connection ends in order, this request with its true answer, or unprocessed.
+    GoAway(GoAway, Option<Answer>),
+    /// The connection went away before the request was processed: nobody answers it.
+    Lost,
 }
 
 impl Desk {
-    /// Lets the vendor answer.
-    fn work(&self, request: &Request) -> Answer {
-        let answer = self.vendor.answer(request);
-        self.shared.ledger.answered(request, self.vendor.endpoint(&request.path), &answer);
-        answer
+    /// The answer of the control interface, when the request is for it.
+    pub(super) fn control(&self, request: &Request) -> Option<Answer> {
+        let command = request.path.strip_prefix("/_sim/")?;
+        Some(control::answer(command, request, self))
     }
 
-    async fn misbehave(&self, request: &Request, fault: &Fault, hangup: &Hangup) -> Response<Body> {
-        let worked = fault.is_after_accepting().then(|| self.vendor.answer(request));
+    /// Answers a request to the vendor, or misbehaves as the script says.
+    pub(super) async fn react(&self, request: &Request) -> Ending {
+        match self.shared.faults.take(|| self.vendor.tokens(request)) {
+            None => self.work(request),
+            Some(fault) => self.misbehave(request, &fault).await,
+        }
+    }
+
+    /// Lets the vendor answer.
+    fn work(&self, request: &Request) -> Ending {
+        let Some(answer) = self.process(request) else { return Ending::Lost };
+        self.shared.ledger.answered(request, self.vendor.endpoint(&request.path), &answer);
+        Ending::Whole(answer)
+    }
+
+    /// `None` when the connection went away first. While this runs it cannot.
+    fn process(&self, request: &Request) -> Option<Answer> {
+        let Some(admission) = &request.admission else { return Some(self.vendor.answer(request)) };
+        let _open = admission.enter()?;
+        Some(self.vendor.answer(request))
+    }
+
+    async fn misbehave(&self, request: &Request, fault: &Fault) -> Ending {
+        let worked = if fault.is_after_accepting() {
+            let Some(answer) = self.process(request) else { return Ending::Lost };
+            Some(answer)
+        } else {
+            None
+        };
         let accepted = worked.as_ref().map_or(0, |answer| answer.accepted);
         let spoil = |status, code: Option<&Cow<'static, str>>| {
             let endpoint = self.vendor.endpoint(&request.path);
@@ -92,39 +108,49 @@ impl Desk {
         match fault.misbehaviour() {
             Misbehaviour::Status { status, body, retry_after } => {
                 spoil(Some(*status), None);
-                let kind = match body.as_bytes().first() {
-                    Some(b'<') => "text/html",
-                    Some(b'{') => "application/json",
-                    _ => "text/plain",
-                };
                 // A number that is no HTTP status was refused where the fault was made; 500 is only a fallback.
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let mut response = plain(status, kind, body.clone());
-                put_retry_after(&mut response, retry_after.as_deref());
-                response
+                let retry_after = retry_after.clone();
+                Ending::Whole(Answer { status, retry_after, ..text(body, kind_of(body)) })
             }
-            Misbehaviour::Text(text) => {
+            Misbehaviour::Text(body) => {
                 spoil(Some(200), None);
-                plain(StatusCode::OK, "text/plain", text.clone())
+                Ending::Whole(text(body, "text/plain"))
             }
             Misbehaviour::Empty => {
                 spoil(Some(200), None);
-                Response::new(Body::empty())
+                Ending::Whole(Answer::default())
             }
             Misbehaviour::Truncated => {
                 spoil(Some(200), None);
-                cut_short(&worked.unwrap_or_else(|| self.vendor.refuse(request, "1", None)))
+                Ending::CutShort(worked.unwrap_or_else(|| self.vendor.refuse(request, "1", None)))
             }
             Misbehaviour::Reset => {
                 spoil(None, None);
-                hangup.reset();
-                // Never written: the connection is already gone.
-                Response::new(Body::empty())
+                Ending::Reset
+            }
+            Misbehaviour::RefuseStream => {
+                spoil(None, None);
+                Ending::RefuseStream
+            }
+            Misbehaviour::GoAway(how) if how.last_stream.is_none() => {
+                let Some(answer) = worked.or_else(|| self.process(request)) else { return Ending::Lost };
+                self.shared.ledger.answered(request, self.vendor.endpoint(&request.path), &answer);
+                Ending::GoAway(how.clone(), Some(answer))
+            }
+            Misbehaviour::GoAway(how) => {
+                spoil(None, None);
+                Ending::GoAway(how.clone(), None)
             }
             Misbehaviour::Code { code, reason } => {
                 let answer = self.vendor.refuse(request, code, reason.as_deref());
                 spoil(Some(answer.status.as_u16()), Some(&answer.code));
-                whole(answer)
+                Ending::Whole(answer)
+            }
+            Misbehaviour::SlowCode { code, pause } => {
+                let answer = self.vendor.refuse(request, code, None);
+                spoil(Some(answer.status.as_u16()), Some(&answer.code));
+                Ending::Slow(answer, *pause)
             }
             Misbehaviour::Hang(how_long) => {
                 if how_long.is_none() || worked.is_some() {
@@ -134,45 +160,20 @@ impl Desk {
                     Some(time) => tokio::time::sleep(*time).await,
                     None => std::future::pending().await,
                 }
-                whole(worked.unwrap_or_else(|| self.work(request)))
+                worked.map_or_else(|| self.work(request), Ending::Whole)
             }
         }
     }
 }
 
-fn whole(answer: Answer) -> Response<Body> {
-    let mut response = plain(answer.status, answer.content_type, answer.body);
-    put_retry_after(&mut response, answer.retry_after.as_deref());
-    response
+fn text(body: &str, content_type: &'static str) -> Answer {
+    Answer { content_type: Some(content_type), body: body.as_bytes().to_vec(), ..Answer::default() }
 }
 
-fn put_retry_after(response: &mut Response<Body>, value: Option<&str>) {
-    if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
-        response.headers_mut().insert(RETRY_AFTER, value);
+fn kind_of(body: &str) -> &'static str {
+    match body.as_bytes().first() {
+        Some(b'<') => "text/html",
+        Some(b'{') => "application/json",
+        _ => "text/plain",
     }
-}
-
-/// The head and half the body of an answer; hyper then ends the connection because the rest never comes.
-fn cut_short(answer: &Answer) -> Response<Body> {
-    let length = answer.body.len();
-    let half = Bytes::copy_from_slice(answer.body.get(..length / 2).unwrap_or_default());
-    let parts = stream::unfold(Some(half), |half| async move {
-        let Some(half) = half else {
-            // Long enough for hyper to write out the first half.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            return None;
-        };
-        Some((Ok::<_, Infallible>(half), None))
-    });
-    let mut response = Response::new(Body::from_stream(parts));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-    response
-}
-
-fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -26,6 +26,18 @@ pub enum Misbehaviour {
     Empty,
     /// A TCP reset in place of an answer.
     Reset,
+    /// The vendor's own error answer, its head at once and its body after a pause.
+    SlowCode {
+        /// As the vendor writes it.
+        code: Cow<'static, str>,
+        /// Between head and body.
+        pause: Duration,
+    },
+    /// HTTP/2: `RST_STREAM` with `REFUSED_STREAM`, which says that nothing was processed. HTTP/1.1: as [`Self::Reset`].
+    RefuseStream,
+    /// HTTP/2: the server goes away. A request is answered when no last stream is named, otherwise it never is. HTTP/1.1:
+    /// as [`Self::Reset`].
+    GoAway(GoAway),
     /// Silence, for this long or for ever; then the true answer.
     Hang(Option<Duration>),
     /// The vendor's own error answer. Without a reason the vendor's usual one for this code.
@@ -35,6 +47,25 @@ pub enum Misbehaviour {
         /// The vendor's detail text.
         reason: Option<String>,
     },
+}
+
+/// The end of an HTTP/2 connection, announced by the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GoAway {
+    /// The last stream that is still processed; 0: none, and what is in flight was not. `None`: all that came so far.
+    pub last_stream: Option<u32>,
+    /// The HTTP/2 error code; 0: no error.
+    pub error_code: u32,
+    /// The debug data.
+    pub debug: String,
+}
+
+impl GoAway {
+    /// Nothing in flight was processed; the debug data is `{"reason": "<reason>"}`.
+    pub fn unprocessed(reason: &str) -> Self {
+        let debug = serde_json::json!({ "reason": reason }).to_string();
+        Self { last_stream: Some(0), error_code: 0, debug }
+    }
 }
 
 /// A misbehaviour and the requests it is meant for.

@@ -1,7 +1,7 @@
 //! What the devices behind the vendor received, and the state of their tokens.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub enum TokenState {
     Alive,
     /// The app is gone, and the vendor knows: refused when sent to.
     Dead,
+    /// The token ran out by itself, without anybody removing the app: refused when sent to.
+    Expired,
     /// The app is gone, and the vendor learns it only when it tries: accepted, then a receipt.
     DeadLater,
     /// The app lives, its notifications are switched off.
@@ -45,6 +47,8 @@ pub struct Message {
     pub payload: Option<String>,
     /// The collapse key: on the lock screen a newer notification with the same one replaces the older.
     pub notify_id: Option<String>,
+    /// Names the delivery, where the request does: sent twice under one key it is a duplicate, whatever else differs.
+    pub delivery_key: Option<String>,
     /// A key by which the device drops a second copy.
     pub dedupe_key: Option<String>,
     /// Further key-value pairs.
@@ -55,6 +59,20 @@ pub struct Message {
     pub ttl_ms: Option<i64>,
     /// The channel or class it was sent under.
     pub channel: Option<String>,
+    /// The line between title and text.
+    pub subtitle: Option<String>,
+    /// The number on the app's icon; 0 takes it away, `None` leaves it as it is.
+    pub badge: Option<i64>,
+    /// The sound's name.
+    pub sound: Option<String>,
+    /// What it is grouped under on the screen: the conversation.
+    pub thread_id: Option<String>,
+    /// The vendor's kind of push, as the sender named it.
+    pub push_type: Option<String>,
+    /// The vendor's priority, as the sender named it.
+    pub priority: Option<String>,
+    /// Until when the vendor should keep it for an offline device, epoch seconds; 0: not at all; `None`: not said.
+    pub expires_at_s: Option<i64>,
     /// Not for the notification bar: the app gets the data and shows what it likes.
     pub data_only: bool,
 }
@@ -94,9 +112,9 @@ impl Deref for Received {
 pub struct InboxCounts {
     /// Notifications received, one per device and message.
     pub received: u64,
-    /// Different (token, payload, notify id) received: what a sender meant as one delivery.
+    /// Different deliveries received: by delivery key, and without one by token, payload and notify id.
     pub distinct: u64,
-    /// Received again, with the same token, payload and notify id.
+    /// Received again, under the same delivery key, or with the same token, payload and notify id.
     pub duplicates: u64,
     /// Different notify ids.
     pub notify_ids: u64,
@@ -118,15 +136,20 @@ struct State {
     devices: HashMap<String, Device>,
     received: u64,
     duplicates: u64,
-    deliveries: HashSet<u64>,
+    deliveries: HashMap<u64, u64>,
     notify_ids: HashMap<u64, u64>,
     payloads: HashMap<u64, u64>,
 }
 
+/// What the vendor was told about one token.
 #[derive(Debug, Clone, Default)]
-struct Mark {
-    state: TokenState,
-    region: Option<String>,
+pub(super) struct Mark {
+    pub(super) state: TokenState,
+    /// Since when it is dead or expired, epoch milliseconds, where that was said.
+    pub(super) since_ms: Option<i64>,
+    pub(super) region: Option<String>,
+    /// The app it belongs to.
+    pub(super) app: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +179,21 @@ impl Inboxes {
         self.lock().marks.entry(token.to_owned()).or_default().region = Some(region.to_owned());
     }
 
+    /// Since when a token is in its state, epoch milliseconds.
+    pub fn mark_since(&self, token: &str, since_ms: i64) {
+        self.lock().marks.entry(token.to_owned()).or_default().since_ms = Some(since_ms);
+    }
+
+    /// Says which app a token belongs to.
+    pub fn set_app(&self, token: &str, app: &str) {
+        self.lock().marks.entry(token.to_owned()).or_default().app = Some(app.to_owned());
+    }
+
+    /// What was said about a token; `None` when nothing was.
+    pub(super) fn mark_of(&self, token: &str) -> Option<Mark> {
+        self.lock().marks.get(token).cloned()
+    }
+
     /// The state of each token, in their order, for a vendor's host in `region`: there a foreign token is dead.
     pub fn states(&self, tokens: &[&str], region: &str) -> Vec<TokenState> {
         let state = self.lock();
@@ -177,6 +215,7 @@ impl Inboxes {
             let name = match mark.state {
                 TokenState::Alive => continue,
                 TokenState::Dead => "dead",
+                TokenState::Expired => "expired",
                 TokenState::DeadLater => "dead_later",
                 TokenState::Off => "off",
             };
@@ -192,18 +231,18 @@ impl Inboxes {
         let message = Arc::new(message);
         let mut state = self.lock();
         for &(token, token_state) in targets {
-            if matches!(token_state, TokenState::Dead | TokenState::DeadLater) {
+            if matches!(token_state, TokenState::Dead | TokenState::Expired | TokenState::DeadLater) {
                 continue;
             }
             state.received += 1;
             count(&mut state.payloads, payload);
             count(&mut state.notify_ids, notify_id);
-            let delivery = self.hasher.hash_one((token, payload, notify_id));
-            if state.deliveries.contains(&delivery) {
-                state.duplicates += 1;
-            } else if state.deliveries.len() < MAX_IDS {
-                state.deliveries.insert(delivery);
-            }
+            let delivery = match &message.delivery_key {
+                Some(key) => self.hasher.hash_one(key),
+                None => self.hasher.hash_one((token, payload, notify_id)),
+            };
+            state.duplicates += u64::from(state.deliveries.contains_key(&delivery));
+            count(&mut state.deliveries, Some(delivery));
             if !self.counters_only {
                 state.store(token, token_state, &message);
             }
@@ -245,6 +284,12 @@ impl Inboxes {
             notify_ids: state.notify_ids.len() as u64,
             payloads: state.payloads.len() as u64,
         }
+    }
+
+    /// How often something was received under this delivery key; also in counters-only mode.
+    pub fn delivery_key_count(&self, key: &str) -> u64 {
+        let id = self.hasher.hash_one(key);
+        self.lock().deliveries.get(&id).copied().unwrap_or(0)
     }
 
     /// How often this payload was received, over all devices; also in counters-only mode.

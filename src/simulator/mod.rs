@@ -3,15 +3,19 @@
 //! Each vendor's stand-in reads raw headers, forms and JSON and checks them against the vendor's document as strictly as
 //! the vendor would. Nothing here imports an adapter: one typing error would otherwise pass on both sides.
 //!
-//! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]), misbehaviour on demand
-//! ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`]) and the control interface
-//! under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as [`XiaomiSimulator`].
+//! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]) and one for HTTP/2 over
+//! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
+//! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
+//! [`XiaomiSimulator`] and [`ApnsSimulator`].
 
+mod apns;
 mod clock;
 mod control;
 mod exchange;
 mod fault;
 mod form;
+mod http1;
+mod http2;
 mod inbox;
 mod ledger;
 mod line;
@@ -23,10 +27,15 @@ mod tests;
 mod wire;
 mod xiaomi;
 
+pub use apns::{
+    ApnsAuthority, ApnsCertificate, ApnsCertificateOrder, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator,
+    ApnsTeam, ApnsWorld,
+};
 pub use clock::{Now, system_clock};
 pub use exchange::Shared;
-pub use fault::{Fault, FaultScript, Latency, Misbehaviour};
+pub use fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
 pub use form::{Form, FormError};
+pub use http2::{CapturedBytes, Connection, Direction};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
 pub use server::{Simulator, StartError};

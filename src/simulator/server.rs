@@ -8,7 +8,8 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::exchange::{self, Desk, Shared};
+use super::exchange::{Desk, Shared};
+use super::http1;
 use super::line::{Door, Hangup, Lines};
 use super::wire::Wire;
 
@@ -26,6 +27,20 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Its TLS certificate could not be made or used.
+    #[error("cannot serve TLS: {0}")]
+    Tls(String),
+}
+
+/// Listens on a loopback address, and says on which port.
+pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    if !addr.ip().is_loopback() {
+        return Err(StartError::NotLoopback(addr));
+    }
+    let failed = |source| StartError::Bind { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
 }
 
 /// A running stand-in server, HTTP/1.1 and cleartext HTTP/2 on one port.
@@ -41,14 +56,9 @@ impl Simulator {
     /// # Errors
     /// [`StartError::NotLoopback`], and [`StartError::Bind`] when the port is taken.
     pub async fn start(addr: SocketAddr, vendor: Arc<dyn Wire>, shared: Arc<Shared>) -> Result<Self, StartError> {
-        if !addr.ip().is_loopback() {
-            return Err(StartError::NotLoopback(addr));
-        }
-        let bind = |source| StartError::Bind { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(bind)?;
-        let addr = listener.local_addr().map_err(bind)?;
+        let (listener, addr) = bind(addr).await?;
         let lines = Lines::default();
-        let app = Router::new().fallback(exchange::handle).with_state(Arc::new(Desk { vendor, shared }));
+        let app = Router::new().fallback(http1::handle).with_state(Arc::new(Desk { vendor, shared }));
         let service = app.into_make_service_with_connect_info::<Hangup>();
         let door = Door { listener, lines: lines.clone() };
         let task = tokio::spawn(async move {

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::testing::{RawAnswer, any_port, exchange, read_answer, try_exchange};
-use super::{Fault, Latency, Misbehaviour, StartError, XiaomiSimulator, XiaomiWorld};
+use super::{Fault, GoAway, Latency, Misbehaviour, StartError, XiaomiSimulator, XiaomiWorld};
 
 async fn start() -> XiaomiSimulator {
     XiaomiSimulator::start(any_port(), XiaomiWorld { lenient: true, ..XiaomiWorld::default() }).await.unwrap()
@@ -111,10 +111,20 @@ async fn each_fault_is_seen_on_the_wire_as_it_says() {
     let answer = send(&simulator).await.unwrap().text();
     assert!(answer.contains(r#""reason":"blacklisted""#) && answer.contains(r#""code":10031"#), "{answer}");
 
+    once(Misbehaviour::SlowCode { code: "10031".into(), pause: Duration::from_millis(30) });
+    let before = Instant::now();
+    assert!(send(&simulator).await.unwrap().text().contains(r#""code":10031"#));
+    assert!(before.elapsed() >= Duration::from_millis(30));
+
+    for what in [Misbehaviour::RefuseStream, Misbehaviour::GoAway(GoAway::unprocessed("Shutdown"))] {
+        once(what);
+        assert_eq!(send(&simulator).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
     assert_eq!(simulator.received_total(), 0, "a request that failed delivered nothing");
     let seen: Vec<_> = simulator.calls().into_iter().map(|call| call.status).collect();
-    assert_eq!(seen, [Some(503), Some(429), Some(200), Some(200), Some(200), None, Some(200)]);
-    assert_eq!(simulator.endpoint("/v3/message/regid").faults, 7);
+    assert_eq!(seen, [Some(503), Some(429), Some(200), Some(200), Some(200), None, Some(200), Some(200), None, None]);
+    assert_eq!(simulator.endpoint("/v3/message/regid").faults, 10);
     assert_eq!(send(&simulator).await.unwrap().status, 200);
     assert_eq!(simulator.received_total(), 1);
 }

@@ -1,18 +1,21 @@
 //! What one vendor's stand-in is asked and what it answers.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode};
 
 use super::form::{Form, FormError};
+use super::http2::{Admission, Connection};
 
 /// One HTTP request as it came off the wire, its body read to the end.
 #[derive(Debug)]
 pub struct Request {
     /// The HTTP method.
     pub method: Method,
+    /// The scheme and the authority, as far as the request target names them: always in HTTP/2, hardly ever in HTTP/1.1.
+    pub target: (Option<String>, Option<String>),
     /// The path without the query.
     pub path: String,
     /// The query, without the question mark.
@@ -23,20 +26,32 @@ pub struct Request {
     pub body: Bytes,
     /// When it was read, by the simulator's clock.
     pub at_ms: i64,
+    /// What the vendor remembers of the connection, put there by [`Wire::greet`].
+    pub memory: Extensions,
+    pub(super) admission: Option<Admission>,
     form: OnceLock<Result<Form, FormError>>,
 }
 
 impl Request {
     pub(super) fn new(parts: axum::http::request::Parts, body: Bytes, at_ms: i64) -> Self {
         Self {
+            target: (parts.uri.scheme_str().map(Into::into), parts.uri.authority().map(|name| name.as_str().into())),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().map(ToOwned::to_owned),
             method: parts.method,
             headers: parts.headers,
             body,
             at_ms,
+            memory: parts.extensions,
+            admission: None,
             form: OnceLock::new(),
         }
+    }
+
+    /// The same request with the right to be processed, which a connection that goes away takes back.
+    pub(super) fn admitted(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
     }
 
     /// A header's value, `None` when it is absent or not visible ASCII.
@@ -54,14 +69,16 @@ impl Request {
 }
 
 /// What a vendor answers, with what the ledger wants to know about it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The `Content-Type` header.
-    pub content_type: &'static str,
+    /// The `Content-Type` header; `None` for an answer without a body.
+    pub content_type: Option<&'static str>,
     /// The `Retry-After` header.
     pub retry_after: Option<String>,
+    /// The vendor's own headers.
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
     /// The vendor's code, as text.
@@ -90,6 +107,11 @@ pub trait Wire: Send + Sync + 'static {
 
     /// The device tokens a request names, without judging it.
     fn tokens(&self, request: &Request) -> Vec<String>;
+
+    /// A connection was opened, by HTTP/2 over TLS only: what the vendor remembers of it goes into every request on it.
+    fn greet(&self, _: &Arc<Connection>) -> Extensions {
+        Extensions::new()
+    }
 
     /// `POST /_sim/<thing>`: tells the stand-in about an app, a channel. `None`: this vendor has no such thing.
     fn teach(&self, thing: &str, body: &[u8]) -> Option<Result<(), String>>;

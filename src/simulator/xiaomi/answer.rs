@@ -81,27 +81,22 @@ pub(super) fn failure(trace_id: &str, code: i64, reason: &str) -> Answer {
 pub(super) fn not_found() -> Answer {
     Answer {
         status: StatusCode::NOT_FOUND,
-        content_type: "text/html",
-        retry_after: None,
+        content_type: Some("text/html"),
         body: b"<html><body><h1>404 Not Found</h1></body></html>".to_vec(),
         code: "404".into(),
-        accepted: 0,
         broken_rule: Some("unknown path"),
-        warnings: Vec::new(),
+        ..Answer::default()
     }
 }
 
 fn json(code: Cow<'static, str>, body: &impl Serialize) -> Answer {
     Answer {
         status: StatusCode::OK,
-        content_type: "application/json",
-        retry_after: None,
+        content_type: Some("application/json"),
         // Structs of texts and numbers always serialise.
         body: serde_json::to_vec(body).unwrap_or_default(),
         code,
-        accepted: 0,
-        broken_rule: None,
-        warnings: Vec::new(),
+        ..Answer::default()
     }
 }
 

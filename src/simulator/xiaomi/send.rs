@@ -38,7 +38,7 @@ pub(super) fn send(xiaomi: &Xiaomi, request: &Request) -> Result<Answer, Refusal
 
     let states = judge(xiaomi, &targets);
     let (dead, taken): (Vec<_>, Vec<_>) =
-        targets.into_iter().zip(states).partition(|target| target.1 == TokenState::Dead);
+        targets.into_iter().zip(states).partition(|target| matches!(target.1, TokenState::Dead | TokenState::Expired));
     if taken.is_empty() {
         return Err(Refusal::new(20_301, "No valid targets!"));
     }
