@@ -6,21 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sqlx::postgres::PgListener;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::certificate::{Certificate, CertificateState};
-use crate::domain::id::{AppId, CertificateId};
+use crate::domain::id::{AppId, CertificateId, NotificationId};
 use crate::secrets::Sealer;
 use crate::store::api_keys::ApiKey;
 use crate::store::apps::App;
+use crate::store::signals::{Ear, Signal};
 use crate::store::{self, Database};
 use crate::vendor::Vendor;
 use crate::vendor::registry::Registry;
 
 /// How often changes are looked for when no notification came.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Cancellations that may wait to be acted upon; more are missed here, and what waits in the database is cancelled anyway.
+const CANCELLATIONS_IN_HAND: usize = 1_000;
 
 /// A certificate with its adapter.
 pub struct Entry {
@@ -61,6 +64,7 @@ pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
     version: Mutex<Option<(i64, i64)>>,
     changed: Notify,
+    cancelled: broadcast::Sender<(AppId, NotificationId)>,
     database: Database,
     registry: Registry,
     pub sealer: Sealer,
@@ -73,6 +77,7 @@ impl Directory {
             snapshot: ArcSwap::default(),
             version: Mutex::new(None),
             changed: Notify::new(),
+            cancelled: broadcast::channel(CANCELLATIONS_IN_HAND).0,
             database,
             registry,
             sealer,
@@ -88,6 +93,11 @@ impl Directory {
     pub fn calls_in_flight(&self, certificate_id: CertificateId) -> Option<usize> {
         let snapshot = self.snapshot();
         self.registry.calls_in_flight(snapshot.certificates.get(&certificate_id)?.certificate.vendor)
+    }
+
+    /// Notifications that callers cancel from now on, on any instance.
+    pub fn cancellations(&self) -> broadcast::Receiver<(AppId, NotificationId)> {
+        self.cancelled.subscribe()
     }
 
     /// Resolves after the next change.
@@ -139,22 +149,29 @@ impl Directory {
 
     /// Follows other instances' changes until stopped: by notification, and by polling where one was missed.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut listener = None;
+        let mut ear = None;
+        let mut look = tokio::time::interval(POLL_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if listener.is_none() {
-                listener = self.listen().await;
+            if ear.is_none() {
+                ear = Ear::open(&self.database.api).await.ok();
             }
             let mut is_told = false;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
-                received = next_notification(&mut listener) => {
-                    is_told = received;
-                    if !received {
-                        listener = None;
+                _ = look.tick() => {}
+                signal = next_signal(&mut ear) => match signal {
+                    Some(Signal::Directory) => is_told = true,
+                    Some(Signal::Cancelled(app_id, notification)) => {
+                        // Nobody listens only while the server starts or stops.
+                        let _nobody = self.cancelled.send((app_id, notification));
+                        continue;
+                    }
+                    None => {
+                        ear = None;
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
-                }
+                },
             }
             let refreshed = if is_told { self.refresh().await } else { self.refresh_if_changed().await };
             if let Err(error) = refreshed {
@@ -170,17 +187,12 @@ impl Directory {
         }
         Ok(())
     }
-
-    async fn listen(&self) -> Option<PgListener> {
-        let mut listener = PgListener::connect_with(&self.database.api).await.ok()?;
-        listener.listen("rouse_directory").await.ok()?;
-        Some(listener)
-    }
 }
 
-async fn next_notification(listener: &mut Option<PgListener>) -> bool {
-    match listener {
-        Some(listener) => listener.recv().await.is_ok(),
+/// `None`: the connection broke.
+async fn next_signal(ear: &mut Option<Ear>) -> Option<Signal> {
+    match ear {
+        Some(ear) => ear.next().await.ok(),
         None => std::future::pending().await,
     }
 }

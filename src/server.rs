@@ -240,7 +240,7 @@ pub async fn create_key(
     let mut transaction = database.api.begin().await?;
     store::api_keys::insert(&mut *transaction, &key).await?;
     store::audit::insert(&mut *transaction, &event).await?;
-    store::certificates::announce(&mut *transaction).await?;
+    store::signals::directory_changed(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(secret)
 }

@@ -88,7 +88,7 @@ impl Api {
         event: &AuditEvent,
     ) -> Result<(), ApiError> {
         store::audit::insert(&mut *transaction, event).await?;
-        store::certificates::announce(&mut *transaction).await?;
+        store::signals::directory_changed(&mut *transaction).await?;
         transaction.commit().await?;
         if let Err(error) = self.directory.refresh().await {
             // It is written: the caller must hear that. The poll catches up in seconds.
@@ -131,13 +131,18 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Bounds every request in time, counts it, and keeps answers out of caches.
+/// Bounds every request in time, counts it, and keeps answers out of caches. While the database does not answer, requests
+/// that need it are refused at once.
 async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = match tokio::time::timeout(api.request_timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::TimedOut.into_response(),
+    // Nothing under /v1 does without the database: no request should wait to find that out.
+    let needs_database = request.uri().path().starts_with("/v1/");
+    let mut response = if needs_database && !api.dispatcher.is_fresh() {
+        ApiError::Unavailable.into_response()
+    } else {
+        let answer = tokio::time::timeout(api.request_timeout, next.run(request)).await;
+        answer.unwrap_or_else(|_| ApiError::TimedOut.into_response())
     };
     let headers = response.headers_mut();
     headers.insert("cache-control", HeaderValue::from_static("no-store"));

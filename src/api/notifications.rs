@@ -412,7 +412,8 @@ fn accepted_at(notification: NotificationId) -> DateTime<Utc> {
 /// What a cancellation did.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Cancelled {
-    /// Deliveries that will not be sent. Those on the wire go on; the notification's story tells.
+    /// Deliveries that will not be sent: those that waited in the database and on this instance. What other instances hold in
+    /// memory ends a moment later; calls on the wire go on; the notification's story tells.
     pub cancelled: u64,
 }
 
@@ -440,6 +441,8 @@ pub(super) async fn cancel(
     // In a task of its own: a caller that goes away must not leave it half done.
     let dispatcher = api.dispatcher.clone();
     let in_memory = tokio::spawn(async move { dispatcher.cancel(app_id, notification).await }).await.unwrap_or(0);
+    // Before what waits in the database, so that no instance takes it in again.
+    store::signals::notification_cancelled(pool, app_id, notification).await?;
     let stored =
         store::deliveries::cancel_of_notification(pool, notification, CANCELLED_BY_CALLER, api.clock.now()).await?;
     telemetry::metrics::cancelled_waiting(stored);

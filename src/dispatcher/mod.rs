@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +44,8 @@ pub use revocations::Revocations;
 const RESULTS_IN_HAND: usize = 20_000;
 /// A hold that ends this much later than the one before is news.
 const NEW_HOLD_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+/// How often the holds of other instances are read when nothing told of them.
+const HOLDS_EVERY: Duration = Duration::from_secs(15);
 /// Deliveries a lane may hold although the memory of all lanes is spent.
 const LANE_SHARE: usize = 256;
 
@@ -132,7 +134,10 @@ impl Dispatcher {
         tasks.spawn(sweeper::run(Arc::clone(&inner), inner.draining.clone()));
         tasks.spawn(sweeper::expire(Arc::clone(&inner), inner.draining.clone()));
         tasks.spawn(wake_lanes(Arc::clone(&inner), inner.draining.clone()));
-        Ok(Self { inner, stop, tasks })
+        let cancellations = inner.directory.cancellations();
+        let dispatcher = Self { inner, stop, tasks };
+        dispatcher.tasks.spawn(cancel_as_told(dispatcher.clone(), cancellations));
+        Ok(dispatcher)
     }
 
     /// This process among others.
@@ -491,7 +496,7 @@ impl Inner {
             let app_id = Some(certificate.app_id);
             let event = AuditEvent::by_server(now, "certificate.refuse", app_id, format!("certificate {id}"), detail);
             store::audit::insert(&mut *transaction, &event).await?;
-            store::certificates::announce(&mut *transaction).await?;
+            store::signals::directory_changed(&mut *transaction).await?;
         }
         transaction.commit().await?;
         self.directory.refresh().await?;
@@ -510,7 +515,7 @@ impl Inner {
         let id = lane.certificate_id;
         let stored = async {
             store::holds::upsert(&self.database.api, id, class, until, vendor_code).await?;
-            store::certificates::announce(&self.database.api).await // the other instances hold it too
+            store::signals::directory_changed(&self.database.api).await // the other instances hold it too
         };
         if let Err(error) = stored.await {
             tracing::warn!(%error, "cannot store a hold; it is forgotten on restart");
@@ -526,12 +531,34 @@ impl Inner {
     }
 }
 
+/// Acts upon what callers cancelled on other instances.
+async fn cancel_as_told(dispatcher: Dispatcher, mut told: broadcast::Receiver<(AppId, NotificationId)>) {
+    let draining = dispatcher.inner.draining.clone();
+    loop {
+        let received = tokio::select! {
+            () = draining.cancelled() => return,
+            received = told.recv() => received,
+        };
+        match received {
+            Ok((app_id, notification)) => {
+                dispatcher.cancel(app_id, notification).await;
+            }
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "too many cancellations at once; what lanes hold of some is sent");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
 /// Wakes every lane when apps, certificates or keys changed: a paused one may be open again.
 async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = inner.directory.changed() => {}
+            // Should a signal be missed: a hold that another instance found.
+            () = tokio::time::sleep(HOLDS_EVERY) => {}
         }
         match store::holds::load(&inner.database.api, inner.clock.now()).await {
             Ok(holds) => inner.replace_holds(holds),

@@ -197,12 +197,6 @@ pub async fn load_all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Certificate>>
     .collect()
 }
 
-/// Tells every instance that apps, certificates or keys changed; sent when the transaction commits.
-pub async fn announce(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
-    sqlx::query!("SELECT pg_notify('rouse_directory', '')").execute(db).await?;
-    Ok(())
-}
-
 /// The newest revision among apps, certificates and keys, and how many there are: equal means nothing changed.
 pub async fn directory_version(db: impl PgExecutor<'_>) -> sqlx::Result<(i64, i64)> {
     let row = sqlx::query!(

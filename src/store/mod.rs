@@ -13,6 +13,7 @@ pub mod instances;
 pub mod line;
 pub mod notifications;
 pub mod partitions;
+pub mod signals;
 
 use std::str::FromStr;
 use std::time::Duration;
