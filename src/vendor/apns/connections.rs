@@ -1,6 +1,6 @@
 //! The HTTP/2 connections of one credential to one host. A reqwest client is one connection for a host; several carry more.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,18 @@ struct Connection {
 struct Opened {
     client: Client,
     at: Instant,
+    /// Milliseconds from `at` to the last answer that came over it.
+    answered_ms: AtomicU64,
+}
+
+impl Opened {
+    fn now(client: Client) -> Self {
+        Self { client, at: Instant::now(), answered_ms: AtomicU64::new(0) }
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// One stream of a connection.
@@ -42,6 +54,7 @@ pub(super) struct Lease<'a> {
     pool: &'a Connections,
     connection: &'a Connection,
     opened: Arc<Opened>,
+    leased_ms: u64,
     _slot: Option<SemaphorePermit<'a>>,
 }
 
@@ -55,7 +68,7 @@ impl Connections {
     ) -> Result<Self, HttpClientError> {
         let open = || {
             let client = http2_client(options, identity.clone())?;
-            let current = Mutex::new(Arc::new(Opened { client, at: Instant::now() }));
+            let current = Mutex::new(Arc::new(Opened::now(client)));
             Ok(Connection { current, in_flight: AtomicUsize::new(0) })
         };
         let all = (0..count.max(1)).map(|_| open()).collect::<Result<Vec<_>, HttpClientError>>()?;
@@ -73,13 +86,27 @@ impl Connections {
             in_turn.min_by_key(|connection| connection.in_flight.load(Ordering::Relaxed)).unwrap_or(&self.all[0]);
         connection.in_flight.fetch_add(1, Ordering::Relaxed);
         let opened = Arc::clone(&connection.current.lock().unwrap_or_else(PoisonError::into_inner));
-        Lease { pool: self, connection, opened, _slot: slot }
+        let leased_ms = opened.age_ms();
+        Lease { pool: self, connection, opened, leased_ms, _slot: slot }
     }
 }
 
 impl Lease<'_> {
     pub(super) fn client(&self) -> &Client {
         &self.opened.client
+    }
+
+    /// An answer came.
+    pub(super) fn answered(&self) {
+        self.opened.answered_ms.fetch_max(self.opened.age_ms(), Ordering::Relaxed);
+    }
+
+    /// No answer came in time. If none came to anybody on this connection meanwhile, it is taken for dead: its PINGs would
+    /// find out later.
+    pub(super) fn timed_out(&self) {
+        if self.opened.answered_ms.load(Ordering::Relaxed) < self.leased_ms || self.leased_ms == 0 {
+            self.replace(LEAST_AGE);
+        }
     }
 
     /// Later requests go on a new connection; those in flight on this one end there. Once, however many ask, and only when
@@ -90,7 +117,7 @@ impl Lease<'_> {
             return;
         }
         match http2_client(&self.pool.options, self.pool.identity.clone()) {
-            Ok(client) => *current = Arc::new(Opened { client, at: Instant::now() }),
+            Ok(client) => *current = Arc::new(Opened::now(client)),
             Err(error) => tracing::warn!(%error, "no new connection; the old one stays"),
         }
     }
@@ -126,6 +153,22 @@ mod tests {
         drop(pool.lease().await);
         leases.clear();
         assert!(pool.all.iter().all(|connection| connection.in_flight.load(Ordering::Relaxed) == 0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_any_answer_is_taken_for_dead() {
+        let pool = pool(1, 10);
+        let old = Instant::now().checked_sub(OLD).unwrap();
+        let aged = Opened { at: old, ..Opened::now(pool.lease().await.client().clone()) };
+        *pool.all[0].current.lock().unwrap() = Arc::new(aged);
+        let (slow, quick) = (pool.lease().await, pool.lease().await);
+        quick.answered();
+        slow.timed_out();
+        assert!(Arc::ptr_eq(&pool.lease().await.opened, &slow.opened), "one slow answer among others");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let silent = pool.lease().await;
+        silent.timed_out();
+        assert!(!Arc::ptr_eq(&pool.lease().await.opened, &slow.opened));
     }
 
     #[tokio::test]

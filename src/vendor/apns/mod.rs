@@ -162,8 +162,14 @@ impl Apns {
                     resends += 1;
                     continue;
                 }
-                Err(failure) => return failure.outcome,
+                Err(failure) => {
+                    if failure.outcome.reason == Reason::TimedOut {
+                        connection.timed_out();
+                    }
+                    return failure.outcome;
+                }
             };
+            connection.answered();
             let (outcome, advice) = classify::classify(&reply);
             match advice {
                 Advice::Keep => {}
