@@ -23,8 +23,10 @@ async fn the_demo_ends_by_itself_and_loses_nothing() {
     assert_eq!((&report["lost"], &report["phantom"]), (&Value::from(0), &Value::from(0)), "{report}");
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     assert!(number(&report["accepted"]) > 30, "{report}");
-    let pushed = number(&report["vendors"]["xiaomi"]["accepted"]);
-    assert!(pushed > 0 && pushed <= number(&report["inboxes"]["xiaomi"]["received"]), "{report}");
+    for vendor in ["apns", "xiaomi"] {
+        let pushed = number(&report["vendors"][vendor]["accepted"]);
+        assert!(pushed > 0 && pushed <= number(&report["inboxes"][vendor]["received"]), "{vendor}: {report}");
+    }
     for reason in ["foreground", "background", "logged_out", "kicked", "no_device", "no_token", "binding_pending"] {
         assert!(number(&report["skipped"][reason]) > 0, "{reason}: {report}");
     }

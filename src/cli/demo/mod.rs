@@ -7,10 +7,10 @@ mod report;
 mod settle;
 mod stream;
 mod tally;
+mod vendors;
 mod view;
 mod world;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,18 +24,17 @@ use super::run::Store;
 use super::{Outcome, print, stop_signal};
 use crate::clock::Clock;
 use crate::config::{DEFAULT_FILTER, Log, Settings};
-use crate::domain::certificate::VendorKind;
 use crate::embedded::Mode;
 use crate::secrets::new_master_key;
 use crate::server::{Server, StartOptions, create_key};
-use crate::simulator::{Latency, XiaomiSimulator, XiaomiWorld};
 use crate::store::api_keys::Scope;
 use crate::vendor::http::HttpClientError;
 use client::Client;
-use report::{Inbox, Report};
+use report::Report;
 use settle::Settler;
 use stream::Stream;
 use tally::Tally;
+use vendors::Vendors;
 use view::{View, say};
 use world::World;
 
@@ -43,8 +42,6 @@ use world::World;
 const STOP_DEADLINE_S: u64 = 5;
 /// How long the end waits for retries that are due soon.
 const LAST_RETRIES: Duration = Duration::from_secs(4);
-/// How slow the simulated vendor is.
-const VENDOR_LATENCY: Latency = Latency { min_ms: 5, max_ms: 30 };
 
 /// Options of `rouse demo`.
 #[derive(Debug, Clone, Args)]
@@ -129,8 +126,8 @@ async fn with_store(
     stop: &CancellationToken,
 ) -> Fallible<Report> {
     let clock = Clock::from_wall();
-    let simulator = start_simulator(&clock).await?;
-    point_at(&mut settings, &simulator);
+    let vendors = Vendors::start(&clock).await?;
+    vendors.point_at(&mut settings);
     settings.server.listen = free_address(options.listen.unwrap_or(settings.server.listen));
     settings.server.stop_deadline_s = settings.server.stop_deadline_s.min(STOP_DEADLINE_S);
     let start = StartOptions {
@@ -141,33 +138,14 @@ async fn with_store(
     };
     let result = match Server::start(&settings, start).await {
         Ok(server) => {
-            let result = live(&server, &simulator, options, stop).await;
+            let result = live(&server, &vendors, options, stop).await;
             server.stop().await;
             result
         }
         Err(error) => Err(error.into()),
     };
-    simulator.stop().await;
+    vendors.stop().await;
     result
-}
-
-/// One clock for both sides, so that times between them can be measured.
-async fn start_simulator(clock: &Clock) -> Fallible<XiaomiSimulator> {
-    let clock = clock.clone();
-    let world = XiaomiWorld {
-        latency: VENDOR_LATENCY,
-        now: Arc::new(move || clock.now().timestamp_millis()),
-        ..XiaomiWorld::default()
-    };
-    Ok(XiaomiSimulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), world).await?)
-}
-
-/// No message of the demo leaves this machine, whatever is configured.
-fn point_at(settings: &mut Settings, simulator: &XiaomiSimulator) {
-    let hosts = &mut settings.vendors.xiaomi;
-    for host in [&mut hosts.cn, &mut hosts.ru, &mut hosts.r#in, &mut hosts.eu, &mut hosts.sg] {
-        *host = simulator.url();
-    }
 }
 
 /// The address, or another port of it when that one is taken.
@@ -191,28 +169,24 @@ fn master_key(settings: &Settings) -> Fallible<SecretString> {
 }
 
 /// Everything between the start of the server and its stop.
-async fn live(
-    server: &Server,
-    simulator: &XiaomiSimulator,
-    options: &DemoArgs,
-    stop: &CancellationToken,
-) -> Fallible<Report> {
+async fn live(server: &Server, vendors: &Vendors, options: &DemoArgs, stop: &CancellationToken) -> Fallible<Report> {
     let tally = Arc::new(Tally::new()?);
     let base_url = format!("http://{}", reachable(server.address()));
     let key = admin_key(server).await?;
     let admin = Client::new(base_url.clone(), key.expose_secret())?;
-    let world = match stop.run_until_cancelled(world::build(&admin, simulator, server.clock())).await {
+    let world = match stop.run_until_cancelled(world::build(&admin, vendors, server.clock())).await {
         Some(world) => Arc::new(world?),
         None => Arc::new(World { apps: Vec::new() }),
     };
     let began = Instant::now();
     let settler = Arc::new(Settler {
         database: server.database().clone(),
-        simulator: simulator.clone(),
+        vendors: vendors.clone(),
+        world: Arc::clone(&world),
         tally: Arc::clone(&tally),
     });
     if !stop.is_cancelled() {
-        say(&welcome(&world, &base_url, key.expose_secret(), simulator, options));
+        say(&welcome(&world, &base_url, key.expose_secret(), vendors, options));
         let stop_view = CancellationToken::new();
         let background = TaskTracker::new();
         let follower = Arc::clone(&settler);
@@ -222,25 +196,25 @@ async fn live(
             world: Arc::clone(&world),
             tally: Arc::clone(&tally),
             dispatcher: server.dispatcher().clone(),
-            simulator: simulator.clone(),
+            vendors: vendors.clone(),
             clock: server.clock().clone(),
             began,
         };
         background.spawn(view.show(stop_view.clone()));
-        happen(server, simulator, &world, &tally, options, stop).await;
+        happen(server, vendors, &world, &tally, options, stop).await;
         stop_view.cancel();
         background.close();
         background.wait().await;
     }
     let ran_for = began.elapsed();
-    finish(server, simulator, &settler, &tally).await?;
-    Ok(Report::new(tally.snapshot(), inboxes(&world, simulator), ran_for))
+    finish(server, vendors, &settler, &tally).await?;
+    Ok(Report::new(tally.snapshot(), vendors.inboxes(&world.tokens().collect::<Vec<_>>()), ran_for))
 }
 
 /// The stream of messages and events, until the time is over or someone stops it.
 async fn happen(
     server: &Server,
-    simulator: &XiaomiSimulator,
+    vendors: &Vendors,
     world: &Arc<World>,
     tally: &Arc<Tally>,
     options: &DemoArgs,
@@ -256,7 +230,7 @@ async fn happen(
     };
     tasks.spawn(stream.clone().messages(options.rate, stop_stream.clone()));
     tasks.spawn(stream.phones(stop_stream.clone()));
-    tasks.spawn(stream::mishaps(simulator.clone(), stop_stream.clone()));
+    tasks.spawn(stream::mishaps(vendors.clone(), stop_stream.clone()));
     match options.run_for {
         Some(time) => {
             stop_stream.run_until_cancelled(tokio::time::sleep(time)).await;
@@ -269,8 +243,8 @@ async fn happen(
 }
 
 /// Lets what is on its way arrive, and takes the last look.
-async fn finish(server: &Server, simulator: &XiaomiSimulator, settler: &Settler, tally: &Tally) -> sqlx::Result<()> {
-    simulator.clear_faults();
+async fn finish(server: &Server, vendors: &Vendors, settler: &Settler, tally: &Tally) -> sqlx::Result<()> {
+    vendors.clear_faults();
     let deadline = Instant::now() + LAST_RETRIES;
     while Instant::now() < deadline {
         let idle = tokio::time::timeout(LAST_RETRIES, server.dispatcher().idle()).await;
@@ -293,13 +267,6 @@ async fn admin_key(server: &Server) -> Fallible<SecretString> {
     Ok(key)
 }
 
-fn inboxes(world: &World, simulator: &XiaomiSimulator) -> BTreeMap<String, Inbox> {
-    let counts = simulator.inbox_counts();
-    let tokens = world.tokens().filter(|token| !simulator.inbox(token).is_empty()).count();
-    let inbox = Inbox { received: counts.received, tokens: tokens as u64, duplicates: counts.duplicates };
-    BTreeMap::from([(VendorKind::Xiaomi.as_str().to_owned(), inbox)])
-}
-
 /// An address to connect to: a server that listens everywhere is on this machine too.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -311,12 +278,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// What a newcomer needs.
-fn welcome(world: &World, url: &str, key: &str, simulator: &XiaomiSimulator, options: &DemoArgs) -> String {
+fn welcome(world: &World, url: &str, key: &str, vendors: &Vendors, options: &DemoArgs) -> String {
     let apps: Vec<String> =
         world.apps.iter().map(|app| format!("{} ({}), {} users", app.name, app.id, app.users.len())).collect();
     let app = world.apps.first();
     let app_id = app.map_or(0, |app| app.id);
-    let token = world::token_of(app_id, "phone-of-killed-1").replace('+', "%2B").replace('=', "%3D");
+    let token = world::android_token(app_id, "phone-of-killed-1").replace('+', "%2B").replace('=', "%3D");
     let until = match options.run_for {
         Some(time) => format!("for {} seconds", time.as_secs()),
         None => "until Ctrl-C".to_owned(),
@@ -327,6 +294,7 @@ fn welcome(world: &World, url: &str, key: &str, simulator: &XiaomiSimulator, opt
   admin key   {key}
   apps        {apps}
   xiaomi      simulated at {vendor}
+  apns        simulated at {apns} (TLS with a certificate authority of its own, HTTP/2)
 
 Try it in another terminal:
   H='Authorization: Bearer {key}'; A={url}/v1/apps/{app_id}
@@ -342,7 +310,8 @@ Try it in another terminal:
 
 ",
         apps = apps.join("; "),
-        vendor = simulator.url(),
+        vendor = vendors.xiaomi.url(),
+        apns = vendors.apns.url(),
         rate = options.rate,
     )
 }

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::tally::{Numbers, Posted, Tally, add};
-use super::world::token_of;
-use crate::domain::certificate::VendorKind;
+use super::vendors::Vendors;
+use super::world::{World, token_of};
 use crate::domain::id::NotificationId;
-use crate::simulator::{Received, XiaomiSimulator};
+use crate::simulator::Received;
 use crate::store::events::Ending;
 use crate::store::{self, Database};
 
@@ -28,7 +28,8 @@ const INBOX_SIZE: usize = 1_000;
 
 pub(super) struct Settler {
     pub database: Database,
-    pub simulator: XiaomiSimulator,
+    pub vendors: Vendors,
+    pub world: Arc<World>,
     pub tally: Arc<Tally>,
 }
 
@@ -130,7 +131,7 @@ impl Settler {
                 phantoms += u64::from(!self.reached_phone(&posted, ending, &mut inboxes));
             }
             self.tally.count(|numbers| {
-                count_endings(numbers, story);
+                self.count_endings(numbers, story);
                 if unfinished > 0 {
                     add(&mut numbers.outcomes, "waiting", unfinished);
                 }
@@ -144,12 +145,16 @@ impl Settler {
     /// Whether the vendor gave this id out, for this message, to this phone. Measures how long it took.
     fn reached_phone(&self, posted: &Posted, ending: &Ending, inboxes: &mut HashMap<String, Vec<Received>>) -> bool {
         let id = ending.vendor_message_id.as_deref().unwrap_or_default();
-        let token = token_of(posted.app_id, ending.device_id.as_deref().unwrap_or_default());
-        let inbox = inboxes.entry(token).or_insert_with_key(|token| self.simulator.inbox(token));
+        let vendor = self.world.vendor_of(ending.certificate_id);
+        let token = token_of(vendor, posted.app_id, ending.device_id.as_deref().unwrap_or_default());
+        let inbox = inboxes.entry(token).or_insert_with_key(|token| self.vendors.inbox(token));
         let is_this = |received: &&Received| {
-            received.message_id == id && received.payload.as_ref().is_some_and(|data| data.contains(&posted.message_id))
+            let member = received.extras.get("message_id");
+            let carries = member == Some(&posted.message_id)
+                || received.payload.as_ref().is_some_and(|data| data.contains(&posted.message_id));
+            received.message_id == id && carries
         };
-        let is_known = self.simulator.has_message_id(id);
+        let is_known = self.vendors.has_message_id(id);
         if let Some(received) = inbox.iter().rev().find(is_this) {
             let arrived_ms = u64::try_from(received.at_ms).unwrap_or_default();
             let accepted_ms = NotificationId(posted.notification_id).unix_ms();
@@ -165,22 +170,23 @@ impl Settler {
     }
 }
 
-fn is_accepted(ending: &Ending) -> bool {
-    ending.kind == "attempt" && ending.reason.as_deref() == Some("accepted")
-}
-
-fn count_endings(numbers: &mut Numbers, story: &Story<'_>) {
-    for ending in story.ended.values() {
-        let reason = ending.reason.as_deref().unwrap_or("unknown");
-        if ending.kind == "attempt" {
-            // Every certificate of this world is one of Xiaomi's.
-            let vendor = numbers.vendors.entry(VendorKind::Xiaomi.as_str().to_owned()).or_default();
-            add(vendor, reason, 1);
-            add(&mut numbers.outcomes, reason, 1);
-        } else {
-            add(&mut numbers.outcomes, &ending.kind, 1);
+impl Settler {
+    fn count_endings(&self, numbers: &mut Numbers, story: &Story<'_>) {
+        for ending in story.ended.values() {
+            let reason = ending.reason.as_deref().unwrap_or("unknown");
+            if ending.kind == "attempt" {
+                let vendor = self.world.vendor_of(ending.certificate_id);
+                add(numbers.vendors.entry(vendor.as_str().to_owned()).or_default(), reason, 1);
+                add(&mut numbers.outcomes, reason, 1);
+            } else {
+                add(&mut numbers.outcomes, &ending.kind, 1);
+            }
         }
     }
+}
+
+fn is_accepted(ending: &Ending) -> bool {
+    ending.kind == "attempt" && ending.reason.as_deref() == Some("accepted")
 }
 
 fn count(n: usize) -> u64 {

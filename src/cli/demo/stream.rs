@@ -12,9 +12,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::tally::{Posted, Tally};
-use super::world::{App, NEWS_CHANNEL, State, World};
+use super::vendors::{NEWS_CHANNEL, Vendors};
+use super::world::{App, State, User, World};
 use crate::clock::Clock;
-use crate::simulator::{Fault, Misbehaviour, XiaomiSimulator};
+use crate::simulator::{Fault, Misbehaviour};
 
 /// Requests at the same time.
 const MAX_IN_FLIGHT: usize = 64;
@@ -160,7 +161,7 @@ impl Stream {
 
     /// Opens phones and kills their apps again until told to stop.
     pub(super) async fn phones(self, stop: CancellationToken) {
-        let mut open: VecDeque<(&App, &str, &str)> = VecDeque::new();
+        let mut open: VecDeque<(&App, &User)> = VecDeque::new();
         while stop.run_until_cancelled(tokio::time::sleep(PHONE_INTERVAL)).await.is_some() {
             let is_killed = open.len() >= MAX_OPEN_PHONES || (!open.is_empty() && rand::random_range(0..3) == 0);
             let (phone, kind) = if is_killed {
@@ -172,9 +173,9 @@ impl Stream {
                 open.push_back(phone);
                 (phone, "foreground")
             };
-            let (app, user_id, device_id) = phone;
+            let (app, user) = phone;
             let event = json!({
-                "user_id": user_id, "device_id": device_id, "platform": "android", "type": kind,
+                "user_id": user.id, "device_id": user.device_id, "platform": user.platform(), "type": kind,
                 "event_time": self.clock.now_ms(),
             });
             match app.report(&[event]).await {
@@ -184,10 +185,16 @@ impl Stream {
         }
     }
 
-    fn someone_killed(&self) -> Option<(&App, &str, &str)> {
+    fn someone_killed(&self) -> Option<(&App, &User)> {
         let app = pick(&self.world.apps)?;
         let user = pick(&app.users).filter(|user| matches!(user.state, State::Killed | State::TwoPhones))?;
-        Some((app, &user.id, &user.device_id))
+        Some((app, user))
+    }
+}
+
+impl PartialEq for User {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
     }
 }
 
@@ -197,8 +204,8 @@ impl PartialEq for App {
     }
 }
 
-/// Lets the vendor fail one call now and then.
-pub(super) async fn mishaps(simulator: XiaomiSimulator, stop: CancellationToken) {
+/// Lets the vendors fail one call now and then.
+pub(super) async fn mishaps(vendors: Vendors, stop: CancellationToken) {
     let kinds = [
         status(503, "<html>Service Unavailable</html>", None),
         status(429, "slow down", Some("2")),
@@ -208,7 +215,7 @@ pub(super) async fn mishaps(simulator: XiaomiSimulator, stop: CancellationToken)
         if stop.run_until_cancelled(tokio::time::sleep(MISHAP_INTERVAL)).await.is_none() {
             return;
         }
-        simulator.fault(Fault::once(mishap));
+        vendors.fault(&Fault::once(mishap));
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::tally::{Counts, Quantiles, Snapshot, Tally};
+use super::vendors::Vendors;
 use super::world::World;
 use crate::clock::Clock;
 use crate::dispatcher::{Dispatcher, LaneStatus};
 use crate::domain::id::CertificateId;
-use crate::simulator::XiaomiSimulator;
 
 const REDRAW: Duration = Duration::from_secs(1);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub(super) struct View {
     pub world: Arc<World>,
     pub tally: Arc<Tally>,
     pub dispatcher: Dispatcher,
-    pub simulator: XiaomiSimulator,
+    pub vendors: Vendors,
     pub clock: Clock,
     pub began: Instant,
 }
@@ -60,7 +60,7 @@ impl View {
             listed(&snapshot.numbers.outcomes).join("  "),
             snapshot.open,
             snapshot.numbers.skipped.values().sum::<u64>(),
-            self.simulator.received_total(),
+            self.vendors.received_total(),
             quantiles(snapshot.accept_ms),
             quantiles(snapshot.accept_to_vendor_ms),
         )
@@ -85,20 +85,21 @@ impl View {
         deliveries.push(format!("not ended {}", snapshot.open));
         row("deliveries", deliveries);
         row("no push", listed(&numbers.skipped));
-        let calls = self.simulator.endpoint("/v3/message/regid");
-        row(
-            "xiaomi",
-            vec![
-                format!("phones received {}", self.simulator.received_total()),
-                format!("calls {}", calls.requests),
-                format!("refused {}", calls.refused.values().sum::<u64>()),
-                format!("failed on purpose {}", calls.faults),
-            ],
-        );
+        for did in self.vendors.activity() {
+            row(
+                did.vendor.as_str(),
+                vec![
+                    format!("phones received {}", did.received),
+                    format!("calls {}", did.calls),
+                    format!("refused {}", did.refused),
+                    format!("failed on purpose {}", did.failed_on_purpose),
+                ],
+            );
+        }
         for app in &self.world.apps {
             for certificate in &app.certificates {
-                let status = self.dispatcher.lane_status(CertificateId(certificate.certificate_id));
-                row(app.name, vec![certificate.package.to_owned(), self.lane(&status)]);
+                let status = self.dispatcher.lane_status(CertificateId(certificate.id));
+                row(app.name, vec![certificate.name.clone(), self.lane(&status)]);
             }
         }
         row(

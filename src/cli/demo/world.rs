@@ -4,15 +4,12 @@ use serde_json::{Value, json};
 
 use super::DemoError;
 use super::client::Client;
+use super::vendors::Vendors;
 use crate::clock::Clock;
-use crate::simulator::{ChannelClass, TokenState, XiaomiApp, XiaomiChannel, XiaomiSimulator};
+use crate::domain::certificate::VendorKind;
+use crate::secrets::hex_digest;
+use crate::simulator::TokenState;
 
-/// The channel of chat messages, without a limit.
-const CHAT_CHANNEL: &str = "120001";
-/// The channel of news, with a small daily quota.
-pub(super) const NEWS_CHANNEL: &str = "120002";
-/// How much news each package may send a day: few, so that the demo shows what happens then.
-const NEWS_QUOTA: u64 = 8;
 /// Events of one call.
 const EVENTS_PER_CALL: usize = 500;
 /// How long ago the world began: its events have times after that, in order.
@@ -34,8 +31,9 @@ pub(super) struct App {
 
 /// A certificate as the view shows it.
 pub(super) struct Certificate {
-    pub certificate_id: i64,
-    pub package: &'static str,
+    pub id: i64,
+    pub vendor: VendorKind,
+    pub name: String,
 }
 
 /// One user.
@@ -44,6 +42,19 @@ pub(super) struct User {
     pub state: State,
     /// The first phone.
     pub device_id: String,
+    /// Who made the phones.
+    pub vendor: VendorKind,
+}
+
+impl User {
+    /// What the user's devices run.
+    pub(super) fn platform(&self) -> &'static str {
+        match (self.state, self.vendor) {
+            (State::WebOnly, _) => "web",
+            (_, VendorKind::Apns) => "ios",
+            _ => "android",
+        }
+    }
 }
 
 /// What the world knows of a user's devices when it begins.
@@ -106,6 +117,8 @@ struct AppPlan {
     name: &'static str,
     /// Package, `AppID` and `AppSecret` of each certificate.
     accounts: &'static [(&'static str, &'static str, &'static str)],
+    /// The bundle id of the iOS app.
+    topic: &'static str,
 }
 
 const APPS: [AppPlan; 2] = [
@@ -115,33 +128,43 @@ const APPS: [AppPlan; 2] = [
             ("com.example.harbour", "2882303761500000001", "demo-secret-harbour=="),
             ("com.example.harbour.lite", "2882303761500000002", "demo-secret-harbour-lite=="),
         ],
+        topic: "com.example.harbour",
     },
     AppPlan {
         name: "Orchard Team",
         accounts: &[("com.example.orchard", "2882303761500000003", "demo-secret-orchard==")],
+        topic: "com.example.orchard",
     },
 ];
 
-/// The token of a device, as the vendor gave it out.
-pub(super) fn token_of(app_id: i64, device_id: &str) -> String {
+/// The token of a device, as its vendor gave it out.
+pub(super) fn token_of(vendor: VendorKind, app_id: i64, device_id: &str) -> String {
+    match vendor {
+        VendorKind::Apns => hex_digest(format!("{device_id}/{app_id}").as_bytes()),
+        _ => android_token(app_id, device_id),
+    }
+}
+
+/// The same for an Android phone.
+pub(super) fn android_token(app_id: i64, device_id: &str) -> String {
     format!("demo+{device_id}/{app_id}==")
 }
 
 /// Makes the vendor's accounts known to the simulator, and the whole world known to the server.
-pub(super) async fn build(admin: &Client, simulator: &XiaomiSimulator, clock: &Clock) -> Result<World, DemoError> {
+pub(super) async fn build(admin: &Client, vendors: &Vendors, clock: &Clock) -> Result<World, DemoError> {
     let began_ms = clock.now_ms().saturating_sub(PAST_MS);
     let mut apps = Vec::with_capacity(APPS.len());
     for (plan, number) in APPS.iter().zip(1_i64..) {
         // The start time in it: in a database of your own it collides with nothing.
         let app_id = i64::try_from(began_ms).unwrap_or_default() * 10 + number;
-        apps.push(build_app(admin, simulator, plan, app_id, began_ms).await?);
+        apps.push(build_app(admin, vendors, plan, app_id, began_ms).await?);
     }
     Ok(World { apps })
 }
 
 async fn build_app(
     admin: &Client,
-    simulator: &XiaomiSimulator,
+    vendors: &Vendors,
     plan: &AppPlan,
     app_id: i64,
     began_ms: u64,
@@ -150,38 +173,35 @@ async fn build_app(
     admin.post("/v1/apps", &new).await?.success("make an app")?;
     let mut certificates = Vec::with_capacity(plan.accounts.len());
     for (package, vendor_app_id, secret) in plan.accounts {
-        introduce(simulator, package, secret);
-        let certificate = json!({
-            "vendor": "xiaomi", "name": package, "package_name": package, "app_id": vendor_app_id, "app_secret": secret,
-            "defaults": {"channel_id": CHAT_CHANNEL},
-        });
-        let path = format!("/v1/apps/{app_id}/certificates");
-        let stored = admin.post(&path, &certificate).await?.success("store a certificate")?;
-        let certificate_id =
-            stored["certificate_id"].as_i64().ok_or(DemoError::Answer { what: "a certificate without its id" })?;
-        certificates.push(Certificate { certificate_id, package });
+        let account = vendors.xiaomi_account(package, vendor_app_id, secret);
+        certificates.push(store(admin, app_id, VendorKind::Xiaomi, &account).await?);
     }
+    let topics = APPS.each_ref().map(|plan| plan.topic);
+    let account = vendors.apns_account(&topics, plan.topic);
+    certificates.push(store(admin, app_id, VendorKind::Apns, &account).await?);
     let key = json!({"name": format!("{} chat server", plan.name), "scope": "chat", "app_id": app_id});
     let key = admin.post("/v1/api-keys", &key).await?.success("make a key")?;
     let key = key["key"].as_str().ok_or(DemoError::Answer { what: "a key without its secret" })?;
-    let app = App { id: app_id, name: plan.name, chat: admin.with_key(key), certificates, users: users() };
-    settle_in(&app, simulator, began_ms).await?;
+    let vendors_of: Vec<VendorKind> = certificates.iter().map(|certificate| certificate.vendor).collect();
+    let users = users(&vendors_of);
+    let app = App { id: app_id, name: plan.name, chat: admin.with_key(key), certificates, users };
+    settle_in(&app, vendors, began_ms).await?;
     Ok(app)
 }
 
-/// Tells the vendor of one account. It is strict: what is not told here is refused.
-fn introduce(simulator: &XiaomiSimulator, package: &str, secret: &str) {
-    simulator.put_app(XiaomiApp { channel_required: true, ..XiaomiApp::new(secret, package) });
-    for (id, class, daily_quota) in
-        [(CHAT_CHANNEL, ChannelClass::Private, None), (NEWS_CHANNEL, ChannelClass::Public, Some(NEWS_QUOTA))]
-    {
-        simulator.add_channel(XiaomiChannel { package: package.into(), id: id.into(), class, daily_quota });
-    }
+async fn store(admin: &Client, app_id: i64, vendor: VendorKind, account: &Value) -> Result<Certificate, DemoError> {
+    let path = format!("/v1/apps/{app_id}/certificates");
+    let stored = admin.post(&path, account).await?.success("store a certificate")?;
+    let certificate_id =
+        stored["certificate_id"].as_i64().ok_or(DemoError::Answer { what: "a certificate without its id" })?;
+    let name = account["name"].as_str().unwrap_or_default().to_owned();
+    Ok(Certificate { id: certificate_id, vendor, name })
 }
 
-fn users() -> Vec<User> {
+/// Everyone, their phones spread over the certificates; whoever shares a phone has the same.
+fn users(vendors: &[VendorKind]) -> Vec<User> {
     let of_state = |(state, count): (State, usize)| {
-        (1..=count).map(move |number| {
+        (1..=count).map(move |number: usize| {
             let id = format!("{}-{number}", state.as_str());
             let device_id = match state {
                 // One phone, two accounts.
@@ -189,24 +209,26 @@ fn users() -> Vec<User> {
                 State::WebOnly => format!("browser-{number}"),
                 _ => format!("phone-of-{id}"),
             };
-            User { id, state, device_id }
+            // The guide printed at the start looks into the inbox of an Android phone.
+            let vendor = vendors.get((number - 1) % vendors.len().max(1)).copied().unwrap_or(VendorKind::Xiaomi);
+            User { id, state, device_id, vendor }
         })
     };
     PEOPLE.into_iter().flat_map(of_state).collect()
 }
 
 /// Reports everyone's sessions, and marks the tokens that the vendor treats in its own way.
-async fn settle_in(app: &App, simulator: &XiaomiSimulator, began_ms: u64) -> Result<(), DemoError> {
+async fn settle_in(app: &App, vendors: &Vendors, began_ms: u64) -> Result<(), DemoError> {
     let mut events = Vec::new();
     for (index, user) in app.users.iter().enumerate() {
-        let certificate = app.certificate_of(index);
-        let token = token_of(app.id, &user.device_id);
+        let certificate = app.certificate_of(index, user.vendor);
+        let token = token_of(user.vendor, app.id, &user.device_id);
         match user.state {
-            State::DeadToken => simulator.kill_token(&token),
-            State::NotificationsOff => simulator.mark_token(&token, TokenState::Off),
+            State::DeadToken => vendors.mark_token(user.vendor, &token, TokenState::Dead),
+            State::NotificationsOff => vendors.mark_token(user.vendor, &token, TokenState::Off),
             State::NotLoggedInYet => {
                 let path = format!("/v1/apps/{}/users/{}/devices/{}/binding", app.id, user.id, user.device_id);
-                let binding = json!({"certificate_id": certificate, "token": token, "platform": "android"});
+                let binding = json!({"certificate_id": certificate, "token": token, "platform": user.platform()});
                 app.chat.put(&path, &binding).await?.success("report a token")?;
             }
             _ => {}
@@ -222,9 +244,8 @@ async fn settle_in(app: &App, simulator: &XiaomiSimulator, began_ms: u64) -> Res
 /// What happened to a user's devices until now.
 fn history(user: &User, app_id: i64, certificate_id: i64, began_ms: u64) -> Vec<Value> {
     let on = |device_id: &str, kind: &str, second: u64| {
-        let platform = if user.state == State::WebOnly { "web" } else { "android" };
         json!({
-            "user_id": user.id, "device_id": device_id, "platform": platform, "type": kind,
+            "user_id": user.id, "device_id": device_id, "platform": user.platform(), "type": kind,
             "event_time": began_ms + second * 1_000,
         })
     };
@@ -232,7 +253,7 @@ fn history(user: &User, app_id: i64, certificate_id: i64, began_ms: u64) -> Vec<
         let mut event = on(device_id, "login", second);
         if !matches!(user.state, State::NoToken | State::WebOnly) {
             event["certificate_id"] = certificate_id.into();
-            event["token"] = token_of(app_id, device_id).into();
+            event["token"] = token_of(user.vendor, app_id, device_id).into();
         }
         event
     };
@@ -259,17 +280,25 @@ fn second_phone(user: &User) -> String {
 }
 
 impl World {
+    /// Whose certificate it is.
+    pub(super) fn vendor_of(&self, certificate_id: Option<i64>) -> VendorKind {
+        let all = self.apps.iter().flat_map(|app| &app.certificates);
+        let found = all.into_iter().find(|certificate| Some(certificate.id) == certificate_id);
+        found.map_or(VendorKind::Xiaomi, |certificate| certificate.vendor)
+    }
+
     /// The tokens of every phone.
     pub(super) fn tokens(&self) -> impl Iterator<Item = String> {
         self.apps.iter().flat_map(|app| {
             app.users.iter().flat_map(|user| {
-                [token_of(app.id, &user.device_id), token_of(app.id, &second_phone(user))].into_iter().take(match user
-                    .state
-                {
-                    State::TwoPhones => 2,
-                    State::SwitchedTo => 0, // the phone of the user who switched away
-                    _ => 1,
-                })
+                [user.device_id.clone(), second_phone(user)]
+                    .map(|device| token_of(user.vendor, app.id, &device))
+                    .into_iter()
+                    .take(match user.state {
+                        State::TwoPhones => 2,
+                        State::SwitchedTo => 0, // the phone of the user who switched away
+                        _ => 1,
+                    })
             })
         })
     }
@@ -277,8 +306,10 @@ impl World {
 
 impl App {
     /// The certificate that a user's app was built with.
-    fn certificate_of(&self, user: usize) -> i64 {
-        self.certificates.get(user % self.certificates.len().max(1)).map_or(0, |certificate| certificate.certificate_id)
+    fn certificate_of(&self, user: usize, vendor: VendorKind) -> i64 {
+        let of_vendor = self.certificates.iter().filter(|certificate| certificate.vendor == vendor);
+        let ids: Vec<i64> = of_vendor.map(|certificate| certificate.id).collect();
+        ids.get(user % ids.len().max(1)).copied().unwrap_or_default()
     }
 
     /// Reports session events.
@@ -296,14 +327,14 @@ mod tests {
 
     #[test]
     fn an_app_has_a_hundred_different_users() {
-        let users = users();
+        let users = users(&[VendorKind::Xiaomi, VendorKind::Apns]);
         let names: HashSet<_> = users.iter().map(|user| user.id.as_str()).collect();
         assert_eq!((users.len(), names.len()), (100, 100));
     }
 
     #[test]
     fn everyone_with_a_session_logs_in_first() {
-        for user in users() {
+        for user in users(&[VendorKind::Xiaomi, VendorKind::Apns]) {
             let history = history(&user, 1, 2, 1_000);
             if user.state == State::NotLoggedInYet {
                 assert!(history.is_empty());
