@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, broadcast};
@@ -62,7 +62,7 @@ impl Snapshot {
 /// The cache and what it is made from.
 pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
-    version: Mutex<Option<(i64, i64)>>,
+    version: Mutex<Version>,
     changed: Notify,
     cancelled: broadcast::Sender<(AppId, NotificationId)>,
     database: Database,
@@ -70,12 +70,20 @@ pub struct Directory {
     pub sealer: Sealer,
 }
 
+/// What the view was made from, and when the database was last asked about it.
+#[derive(Default)]
+struct Version {
+    newest: Option<(i64, i64)>,
+    /// When the last look that found it up to date, or made it so, began.
+    looked_at: Option<Instant>,
+}
+
 impl Directory {
     /// An empty directory; call [`Directory::refresh`] before use.
     pub fn new(database: Database, registry: Registry, sealer: Sealer) -> Self {
         Self {
             snapshot: ArcSwap::default(),
-            version: Mutex::new(None),
+            version: Mutex::default(),
             changed: Notify::new(),
             cancelled: broadcast::channel(CANCELLATIONS_IN_HAND).0,
             database,
@@ -113,7 +121,7 @@ impl Directory {
         self.reload(&mut version).await
     }
 
-    async fn reload(&self, version: &mut Option<(i64, i64)>) -> sqlx::Result<()> {
+    async fn reload(&self, version: &mut Version) -> sqlx::Result<()> {
         let pool = &self.database.api;
         let newest = store::certificates::directory_version(pool).await?;
         let apps = store::apps::load_all(pool).await?;
@@ -129,7 +137,7 @@ impl Directory {
             keys: keys.into_iter().map(|key| (key.key_hash, Arc::new(key))).collect(),
         };
         self.snapshot.store(Arc::new(snapshot));
-        *version = Some(newest);
+        version.newest = Some(newest);
         self.changed.notify_waiters();
         Ok(())
     }
@@ -180,11 +188,30 @@ impl Directory {
         }
     }
 
+    /// Looks whether there is something that nobody told of yet: another instance may have made it a moment ago. One look
+    /// serves all who asked before it began.
+    /// # Errors
+    /// Database errors.
+    pub async fn look_again(&self) -> sqlx::Result<()> {
+        let asked = Instant::now();
+        let mut version = self.version.lock().await;
+        if version.looked_at.is_some_and(|looked_at| looked_at >= asked) {
+            return Ok(());
+        }
+        self.look(&mut version).await
+    }
+
     async fn refresh_if_changed(&self) -> sqlx::Result<()> {
         let mut version = self.version.lock().await;
-        if *version != Some(store::certificates::directory_version(&self.database.api).await?) {
-            self.reload(&mut version).await?;
+        self.look(&mut version).await
+    }
+
+    async fn look(&self, version: &mut Version) -> sqlx::Result<()> {
+        let begun = Instant::now();
+        if version.newest != Some(store::certificates::directory_version(&self.database.api).await?) {
+            self.reload(version).await?;
         }
+        version.looked_at = Some(begun);
         Ok(())
     }
 }

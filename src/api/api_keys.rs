@@ -78,7 +78,7 @@ pub(super) async fn create(
     match new.app_id {
         Some(app_id) => {
             caller.administer(app_id)?;
-            api.app(app_id)?;
+            api.app(app_id).await?;
         }
         None => caller.administer_all()?,
     }

@@ -137,7 +137,7 @@ pub(super) async fn read(
     Path(app_id): Path<AppId>,
 ) -> Result<Json<AppView>, ApiError> {
     caller.view(app_id)?;
-    Ok(Json(AppView::from(&*api.app(app_id)?)))
+    Ok(Json(AppView::from(&*api.app(app_id).await?)))
 }
 
 /// Changes an app's name or some of its settings; acts at once.

@@ -238,7 +238,7 @@ pub(super) async fn create(
     Body(fields): Body<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
     caller.administer(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let request = format!("POST /v1/apps/{app_id}/certificates {}", json!(fields));
     let Posted { vendor, common, fields } = take_apart(fields)?;
     let vendor = supported_vendor(vendor.as_ref())?;
@@ -312,7 +312,7 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<CertificateView>>, ApiError> {
     caller.view(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let limit = checked_limit(page.limit)?;
     let after = position::<i64>(page.cursor.as_deref())?.unwrap_or(0);
     let snapshot = api.directory.snapshot();
@@ -337,7 +337,7 @@ pub(super) async fn read(
     Path((app_id, certificate_id)): Path<(AppId, CertificateId)>,
 ) -> Result<Json<CertificateView>, ApiError> {
     caller.view(app_id)?;
-    let snapshot = api.directory.snapshot();
+    let snapshot = api.knowing(app_id, std::iter::once(certificate_id)).await?;
     let entry = snapshot
         .certificate_of(app_id, certificate_id)
         .ok_or(ApiError::NotFound { what: "certificate of this app" })?;

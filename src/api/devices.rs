@@ -109,8 +109,8 @@ pub(super) async fn bind(
     Body(new): Body<NewBinding>,
 ) -> Result<Response, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
-    let snapshot = api.directory.snapshot().clone();
+    api.app(app_id).await?;
+    let snapshot = api.knowing(app_id, std::iter::once(new.certificate_id)).await?;
     let vendor =
         snapshot.certificate_of(app_id, new.certificate_id).map(|entry| entry.certificate.vendor).ok_or_else(|| {
             ApiError::InvalidBody {
@@ -144,7 +144,7 @@ pub(super) async fn unbind(
     Path((app_id, user_id, device_id)): Path<(AppId, Name, Name)>,
 ) -> Result<Response, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let change = Change::Unbind { user_id: user_id.into_string(), device_id: device_id.into_string() };
     match api.change(app_id, change).await? {
         Changed::Unbound(true) => Ok(no_content()),
@@ -162,7 +162,7 @@ pub(super) async fn list(
     Path((app_id, user_id)): Path<(AppId, Name)>,
 ) -> Result<Json<Devices>, ApiError> {
     caller.read(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let devices = store::devices::of_user(&api.database.api, app_id, &user_id, MAX_DEVICES).await?;
     Ok(Json(Devices { items: devices.into_iter().map(DeviceView::from).collect() }))
 }
@@ -175,7 +175,7 @@ impl Api {
 
     /// Applies changes of sessions and bindings; when it returns, nothing they forbid starts any more.
     pub(super) async fn change_all(&self, app_id: AppId, changes: &[Change]) -> Result<Vec<Changed>, ApiError> {
-        let app = self.app(app_id)?;
+        let app = self.app(app_id).await?;
         Ok(sessions::apply(&self.database, &self.dispatcher, &self.clock, &app, changes).await?)
     }
 }

@@ -29,9 +29,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::directory::Directory;
+use crate::directory::{Directory, Snapshot};
 use crate::dispatcher::Dispatcher;
-use crate::domain::id::AppId;
+use crate::domain::id::{AppId, CertificateId};
 use crate::intake::Intake;
 use crate::store::apps::App;
 use crate::store::audit::AuditEvent;
@@ -56,8 +56,27 @@ pub struct Api {
 
 impl Api {
     /// The app a path names.
-    fn app(&self, app_id: AppId) -> Result<Arc<App>, ApiError> {
-        self.directory.snapshot().apps.get(&app_id).cloned().ok_or(ApiError::NotFound { what: "app" })
+    async fn app(&self, app_id: AppId) -> Result<Arc<App>, ApiError> {
+        let find = || self.directory.snapshot().apps.get(&app_id).cloned();
+        if let Some(app) = find() {
+            return Ok(app);
+        }
+        self.directory.look_again().await?;
+        find().ok_or(ApiError::NotFound { what: "app" })
+    }
+
+    /// A view that knows these certificates, if they exist.
+    async fn knowing(
+        &self,
+        app_id: AppId,
+        mut certificates: impl Iterator<Item = CertificateId>,
+    ) -> sqlx::Result<Arc<Snapshot>> {
+        let snapshot = self.directory.snapshot().clone();
+        if certificates.all(|id| snapshot.certificate_of(app_id, id).is_some()) {
+            return Ok(snapshot);
+        }
+        self.directory.look_again().await?;
+        Ok(self.directory.snapshot().clone())
     }
 
     /// The event that tells of an operator's write.

@@ -271,7 +271,7 @@ pub(super) async fn create(
     Body(request): Body<NotificationRequest>,
 ) -> Result<(StatusCode, Json<AcceptedView>), ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let new = checked(app_id, request).inspect_err(|_| telemetry::metrics::notification("refused"))?;
     let (status, view) = api.accept(new).await?;
     Ok((status, Json(view)))
@@ -319,7 +319,7 @@ pub(super) async fn create_batch(
     Body(batch): Body<BatchRequest>,
 ) -> Result<Json<BatchView>, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     if !(1..=MAX_BATCH).contains(&batch.notifications.len()) {
         let message = format!("must hold 1 to {MAX_BATCH} notifications");
         return Err(ApiError::InvalidBody { field: "notifications".to_owned(), message });
@@ -373,7 +373,7 @@ pub(super) async fn read(
     Path((app_id, id)): Path<(AppId, Uuid)>,
 ) -> Result<Json<NotificationView>, ApiError> {
     caller.read(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let notification = NotificationId::containing(id);
     let pool = &api.database.api;
     let waiting = store::deliveries::waiting_of_notification(pool, notification, MAX_STORY).await?;
@@ -427,7 +427,7 @@ pub(super) async fn cancel(
     Path((app_id, id)): Path<(AppId, Uuid)>,
 ) -> Result<Response, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     let notification = NotificationId::containing(id);
     let pool = &api.database.api;
     let waiting = store::deliveries::waiting_of_notification(pool, notification, 1).await?;

@@ -116,7 +116,7 @@ pub(super) async fn post(
     Body(mut batch): Body<SessionEvents>,
 ) -> Result<Json<SessionResults>, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     if !(1..=MAX_EVENTS).contains(&batch.events.len()) {
         let message = format!("must hold 1 to {MAX_EVENTS} events");
         return Err(ApiError::InvalidBody { field: "events".to_owned(), message });
@@ -126,7 +126,7 @@ pub(super) async fn post(
             .map_err(|(field, message)| ApiError::InvalidBody { field: format!("events[{index}].{field}"), message })?;
     }
     let now = api.clock.now();
-    let snapshot = api.directory.snapshot().clone();
+    let snapshot = api.knowing(app_id, batch.events.iter().filter_map(|event| event.certificate_id)).await?;
     for (index, event) in batch.events.iter_mut().enumerate() {
         let (Some(certificate_id), Some(token)) = (event.certificate_id, &mut event.token) else { continue };
         let entry = snapshot.certificate_of(app_id, certificate_id).ok_or_else(|| ApiError::InvalidBody {

@@ -156,7 +156,7 @@ pub(super) async fn read(
     Query(query): Query<TraceQuery>,
 ) -> Result<Json<Trace>, ApiError> {
     caller.read(app_id)?;
-    api.app(app_id)?;
+    api.app(app_id).await?;
     match (&query.message_id, &query.user_id) {
         (Some(message_id), user_id) => of_message(&api, app_id, message_id, user_id.as_deref()).await,
         (None, Some(user_id)) => of_user(&api, app_id, user_id, &query).await,

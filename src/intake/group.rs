@@ -70,7 +70,7 @@ impl Worker {
                 return;
             }
         };
-        let snapshot = self.directory.snapshot().clone();
+        let snapshot = self.snapshot_for(&routed).await;
         let mut routed = routed.into_iter().peekable();
         let mut first_recipient = 0;
         let mut plans = Vec::with_capacity(group.len());
@@ -104,6 +104,20 @@ impl Worker {
         let mut routed = line.keep(routed)?;
         routed.sort_by_key(|device| device.recipient);
         Ok(routed)
+    }
+
+    /// A view that knows the certificates of these devices: one that was made on another instance a moment ago may not have
+    /// been told of yet.
+    async fn snapshot_for(&self, routed: &[RoutedDevice]) -> Arc<Snapshot> {
+        let snapshot = self.directory.snapshot().clone();
+        let mut bound = routed.iter().filter_map(|device| device.certificate_id);
+        if bound.all(|id| snapshot.certificates.contains_key(&CertificateId(id))) {
+            return snapshot;
+        }
+        if let Err(error) = self.directory.look_again().await {
+            tracing::warn!(%error, "cannot look for a certificate that devices are bound with");
+        }
+        self.directory.snapshot().clone()
     }
 
     /// Decides everything about one request.

@@ -5,12 +5,13 @@
 
 mod apns;
 mod certificates;
+mod chaos;
 mod dedupe;
 mod demo;
 mod edges;
 mod faults;
 mod hosts;
-mod kill;
+
 mod openapi;
 mod outcomes;
 mod partitions;
