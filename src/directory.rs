@@ -14,6 +14,7 @@ use crate::domain::id::{AppId, CertificateId, NotificationId};
 use crate::secrets::Sealer;
 use crate::store::api_keys::ApiKey;
 use crate::store::apps::App;
+use crate::store::line::{STATEMENT_LIMIT, WORK_LIMIT, bounded};
 use crate::store::signals::{Ear, Signal};
 use crate::store::{self, Database};
 use crate::vendor::Vendor;
@@ -123,10 +124,13 @@ impl Directory {
 
     async fn reload(&self, version: &mut Version) -> sqlx::Result<()> {
         let pool = &self.database.api;
-        let newest = store::certificates::directory_version(pool).await?;
-        let apps = store::apps::load_all(pool).await?;
-        let certificates = store::certificates::load_all(pool).await?;
-        let keys = store::api_keys::load_usable(pool).await?;
+        let (newest, apps, certificates, keys) = bounded(WORK_LIMIT, async {
+            let newest = store::certificates::directory_version(pool).await?;
+            let apps = store::apps::load_all(pool).await?;
+            let certificates = store::certificates::load_all(pool).await?;
+            Ok((newest, apps, certificates, store::api_keys::load_usable(pool).await?))
+        })
+        .await?;
         let before = self.snapshot.load();
         let snapshot = Snapshot {
             apps: apps.into_iter().map(|app| (app.app_id, Arc::new(app))).collect(),
@@ -208,7 +212,8 @@ impl Directory {
 
     async fn look(&self, version: &mut Version) -> sqlx::Result<()> {
         let begun = Instant::now();
-        if version.newest != Some(store::certificates::directory_version(&self.database.api).await?) {
+        let newest = bounded(STATEMENT_LIMIT, store::certificates::directory_version(&self.database.api)).await?;
+        if version.newest != Some(newest) {
             self.reload(version).await?;
         }
         version.looked_at = Some(begun);

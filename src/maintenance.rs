@@ -10,6 +10,7 @@ use crate::api::KeyUse;
 use crate::config::Retention;
 use crate::dispatcher::Dispatcher;
 use crate::domain::id::NotificationId;
+use crate::store::line::{STATEMENT_LIMIT, WORK_LIMIT, bounded};
 use crate::store::partitions::{self, Parent};
 use crate::store::{self, Database};
 use crate::telemetry;
@@ -160,7 +161,8 @@ pub async fn run(
             _ = rounds.tick() => round(&database, &retention).await,
             _ = gauges.tick() => {
                 telemetry::metrics::upkeep();
-                let waiting = store::deliveries::estimate_waiting(&database.api).await.unwrap_or(0);
+                let estimate = store::deliveries::estimate_waiting(&database.api);
+                let waiting = bounded(STATEMENT_LIMIT, estimate).await.unwrap_or(0);
                 telemetry::metrics::gauges(dispatcher.held(), waiting, dispatcher.instances_alive());
                 flush_key_use(&database, &key_use).await;
             }
@@ -172,10 +174,10 @@ pub async fn run(
 async fn round(database: &Database, retention: &Retention) {
     // One that fails does not keep the others from their turn.
     for (what, done) in [
-        ("making partitions", make_partitions(database, retention).await),
-        ("dropping partitions", drop_partitions(database, retention).await),
-        ("forgetting old contents", forget(database).await),
-        ("ending what waits for deleted certificates", cancel_orphans(database).await),
+        ("making partitions", bounded(WORK_LIMIT, make_partitions(database, retention)).await),
+        ("dropping partitions", bounded(WORK_LIMIT, drop_partitions(database, retention)).await),
+        ("forgetting old contents", bounded(WORK_LIMIT, forget(database)).await),
+        ("ending what waits for deleted certificates", bounded(WORK_LIMIT, cancel_orphans(database)).await),
     ] {
         if let Err(error) = done {
             tracing::warn!(%error, "{what} failed; the next round is in a minute");
@@ -223,7 +225,7 @@ async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
 async fn flush_key_use(database: &Database, key_use: &KeyUse) {
     let (keys, times) = key_use.take();
     if !keys.is_empty()
-        && let Err(error) = store::api_keys::touch(&database.api, &keys, &times).await
+        && let Err(error) = bounded(STATEMENT_LIMIT, store::api_keys::touch(&database.api, &keys, &times)).await
     {
         tracing::debug!(%error, "cannot note when keys were used");
     }

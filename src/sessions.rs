@@ -12,6 +12,7 @@ use crate::domain::routing::{Candidate, Wishes, decide};
 use crate::domain::session::{Applied, Device, Event, EventType, Platform, ReportedToken};
 use crate::store::apps::App;
 use crate::store::devices::{LIVE_TOKEN, Touched};
+use crate::store::line::{WORK_LIMIT, bounded};
 use crate::store::{self, Database};
 use crate::telemetry;
 
@@ -53,7 +54,7 @@ pub async fn apply(
     // Two changes of a batch that swap tokens cannot be written by one statement: then each is written by itself.
     let mut step = changes.len().max(1);
     loop {
-        match try_apply(database, clock, app, changes, step).await {
+        match bounded(WORK_LIMIT, try_apply(database, clock, app, changes, step)).await {
             Ok((results, revoked)) => {
                 for (user_id, device_id) in &revoked {
                     dispatcher.revocations().add(app.app_id, user_id, device_id);

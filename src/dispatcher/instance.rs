@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Inner;
 use super::peers::Peers;
 use crate::domain::id::InstanceId;
-use crate::store::line::bounded;
+use crate::store::line::{WORK_LIMIT, bounded};
 use crate::{store, telemetry};
 
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ pub(super) async fn take_over(
     dead: InstanceId,
     silent_since: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
-    if let Some(released) = retire(inner, dead, silent_since).await? {
+    if let Some(released) = bounded(WORK_LIMIT, retire(inner, dead, silent_since)).await? {
         tracing::warn!(instance = dead.0, deliveries = released, "took over from a silent instance");
         telemetry::metrics::took_over();
         inner.sweep_now.notify_one();

@@ -30,6 +30,7 @@ use crate::domain::certificate::CertificateState;
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
 use crate::domain::notification::Notification;
 use crate::store::audit::AuditEvent;
+use crate::store::line::{STATEMENT_LIMIT, bounded};
 use crate::store::{self, Database};
 use crate::vendor::outcome::Outcome;
 pub use attempt::CANCELLED_BY_CALLER;
@@ -469,7 +470,7 @@ impl Inner {
         }
         let code = outcomes.iter().find_map(|outcome| outcome.vendor_code.as_deref()).unwrap_or("no code");
         let reason = format!("{} answered {code}", certificate.vendor);
-        match self.store_refusal(certificate, &reason).await {
+        match bounded(STATEMENT_LIMIT, self.store_refusal(certificate, &reason)).await {
             Ok(true) => {
                 tracing::error!(
                     certificate.id = certificate.certificate_id.0, vendor = %certificate.vendor, vendor.code = code,
@@ -517,7 +518,7 @@ impl Inner {
             store::holds::upsert(&self.database.api, id, class, until, vendor_code).await?;
             store::signals::directory_changed(&self.database.api).await // the other instances hold it too
         };
-        if let Err(error) = stored.await {
+        if let Err(error) = bounded(STATEMENT_LIMIT, stored).await {
             tracing::warn!(%error, "cannot store a hold; it is forgotten on restart");
         }
     }
@@ -560,7 +561,7 @@ async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
             // Should a signal be missed: a hold that another instance found.
             () = tokio::time::sleep(HOLDS_EVERY) => {}
         }
-        match store::holds::load(&inner.database.api, inner.clock.now()).await {
+        match bounded(STATEMENT_LIMIT, store::holds::load(&inner.database.api, inner.clock.now())).await {
             Ok(holds) => inner.replace_holds(holds),
             Err(error) => tracing::warn!(%error, "cannot read which message classes are held"),
         }

@@ -277,7 +277,8 @@ impl Worker {
 
     async fn known(&self, new: &NewNotification) -> Result<Accepted, IntakeError> {
         let part = i32::from(new.part);
-        match store::notifications::find(&self.database.api, new.app_id, &new.message_id, part).await {
+        let find = store::notifications::find(&self.database.api, new.app_id, &new.message_id, part);
+        match bounded(STATEMENT_LIMIT, find).await {
             Ok(Some(known)) if known.body_hash == new.body_hash => {
                 Ok(Accepted::Replayed { notification_id: known.notification_id, deliveries: known.deliveries })
             }

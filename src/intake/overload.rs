@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::directory::Directory;
 use crate::domain::id::AppId;
 use crate::store::deliveries::{count_waiting, estimate_waiting};
+use crate::store::line::{WORK_LIMIT, bounded};
 use crate::store::{Database, apps::App};
 
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ impl Overload {
                 () = tokio::time::sleep(pause) => {}
             }
             let started = Instant::now();
-            match over_limit(&database, &directory).await {
+            match bounded(WORK_LIMIT, over_limit(&database, &directory)).await {
                 Ok(apps) => self.replace(apps),
                 Err(error) => tracing::warn!(%error, "cannot count waiting deliveries; will try again"),
             }

@@ -10,6 +10,8 @@ use sqlx::{Connection, Postgres};
 
 /// The most that one statement of the pipeline may take, seen from here.
 pub const STATEMENT_LIMIT: Duration = Duration::from_secs(12);
+/// The same for several statements in a row, of maintenance and the like, where nobody waits.
+pub const WORK_LIMIT: Duration = Duration::from_mins(1);
 /// A connection that goes back to its pool answers within this, or is closed.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
