@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query, parse};
@@ -46,32 +48,48 @@ const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewXiaomiCertificate {
-    /// `xiaomi`
-    #[schema(example = "xiaomi")]
-    vendor: String,
+    #[schema(inline)]
+    vendor: XiaomiOnly,
     #[schema(inline)]
     #[serde(flatten)]
     common: Common,
     #[schema(inline)]
     #[serde(flatten)]
     account: xiaomi::Account,
+    #[schema(inline, required = false)]
     defaults: xiaomi::Defaults,
+}
+
+/// The vendor of these fields.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+enum XiaomiOnly {
+    Xiaomi,
 }
 
 /// A new APNs certificate: a topic with one credential.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewApnsCertificate {
-    /// `apns`
-    #[schema(example = "apns")]
-    vendor: String,
+    #[schema(inline)]
+    vendor: ApnsOnly,
     #[schema(inline)]
     #[serde(flatten)]
     common: Common,
     #[schema(inline)]
     #[serde(flatten)]
     account: apns::Account,
+    #[schema(inline, required = false)]
     defaults: apns::Defaults,
+}
+
+/// The vendor of these fields.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+enum ApnsOnly {
+    Apns,
 }
 
 /// A new certificate. Each vendor has its own fields; `vendor` tells which.
@@ -82,6 +100,24 @@ pub(super) enum NewCertificate {
     Apns(NewApnsCertificate),
     Xiaomi(NewXiaomiCertificate),
 }
+
+/// Documents the body of a change.
+pub(super) struct CertificateChange;
+
+/// Schemas the document makes from those of new certificates (`openapi::schemas`).
+pub(super) const CERTIFICATE_CHANGES: [(&str, &str); 2] =
+    [("NewApnsCertificate", "ApnsCertificateChange"), ("NewXiaomiCertificate", "XiaomiCertificateChange")];
+
+impl PartialSchema for CertificateChange {
+    fn schema() -> RefOr<Schema> {
+        let description = "Fields to change; what is left out stays. `vendor` and `certificate_id` cannot be changed. The \
+            fields are those of the certificate's vendor. `defaults` is replaced as a whole; `rate_limit` null removes it.";
+        let any = AnyOfBuilder::new().description(Some(description));
+        CERTIFICATE_CHANGES.iter().fold(any, |any, (_, name)| any.item(Ref::from_schema_name(*name))).into()
+    }
+}
+
+impl ToSchema for CertificateChange {}
 
 /// A certificate without its secrets.
 #[derive(Debug, Serialize, ToSchema)]
@@ -347,7 +383,7 @@ pub(super) async fn read(
 /// Changes the fields that are sent; acts at once on every instance, also for what waits. A refused certificate becomes
 /// active again.
 #[utoipa::path(patch, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
-    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewCertificate,
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = CertificateChange,
     responses((status = 200, body = CertificateView), (status = 400, body = super::Problem),
         (status = 404, body = super::Problem)))]
 pub(super) async fn update(
