@@ -6,6 +6,7 @@
 mod certificates;
 mod dedupe;
 mod demo;
+mod docs;
 mod edges;
 mod examples;
 mod faults;
