@@ -64,7 +64,8 @@ impl From<ApiKey> for ApiKeyView {
 }
 
 /// Makes a key. The answer is the only place that shows it; a replay by Idempotency-Key does not.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "operator", request_body = NewApiKey, responses(
+#[utoipa::path(post, path = "/v1/api-keys", tag = "operator", params(("Idempotency-Key" = Option<String>, Header,
+        description = "The same request with the same key is answered as the first time, for 48 hours")), request_body = NewApiKey, responses(
     (status = 201, body = ApiKeyView),
     (status = 400, body = super::Problem),
     (status = 404, description = "the app", body = super::Problem),

@@ -70,7 +70,8 @@ fn check(settings: &AppSettings) -> Result<(), ApiError> {
 }
 
 /// Makes an app.
-#[utoipa::path(post, path = "/v1/apps", tag = "operator", request_body = NewApp, responses(
+#[utoipa::path(post, path = "/v1/apps", tag = "operator", params(("Idempotency-Key" = Option<String>, Header,
+        description = "The same request with the same key is answered as the first time, for 48 hours")), request_body = NewApp, responses(
     (status = 201, body = AppView),
     (status = 400, body = super::Problem),
     (status = 409, description = "`id-taken`", body = super::Problem),

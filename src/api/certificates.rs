@@ -44,7 +44,7 @@ pub(super) struct Common {
 /// The fields of [`Common`]; all others are the vendor's.
 const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
 
-/// A new Xiaomi certificate.
+/// A new Xiaomi certificate. `app_secret` is the AppSecret of the console, not the AppKey.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewXiaomiCertificate {
@@ -68,7 +68,8 @@ enum XiaomiOnly {
     Xiaomi,
 }
 
-/// A new APNs certificate: a topic with one credential.
+/// A new APNs certificate: a topic with one credential, which is `key_p8`, `key_id` and `team_id`; or `p12` and
+/// `p12_password`; or `certificate_pem` and `key_pem`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewApnsCertificate {
@@ -259,7 +260,8 @@ fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<()
 }
 
 /// Stores a vendor account. The answer's `certificate_id` is the number the client app ships with.
-#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path)),
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), ("Idempotency-Key" = Option<String>, Header,
+        description = "The same request with the same key is answered as the first time, for 48 hours")),
     request_body = NewCertificate, responses(
     (status = 201, body = CertificateView),
     (status = 400, body = super::Problem),

@@ -155,9 +155,9 @@ impl<'a> Schemas<'a> {
             html.raw("</p>");
             return;
         }
-        let title = reference(part).or_else(|| schema["title"].as_str()).unwrap_or("One of");
         let summary = schema["description"].as_str().unwrap_or_default();
-        html.raw("<p class=\"alternative\"><b>").text(title).raw("</b> ").prose(summary).raw("</p>");
+        html.raw("<p class=\"alternative\"><b>").text(reference(part).unwrap_or_default()).raw("</b> ");
+        html.prose(summary).raw("</p>");
         self.table(html, part);
     }
 

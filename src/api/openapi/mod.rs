@@ -19,7 +19,8 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
         title = "Rouse",
         description = "Wakes the phone of a user whose app was killed. Errors are problem documents (RFC 9457) that name \
             the field; lists page by cursor; times are RFC 3339 UTC. Unknown fields are refused. Strings are 1 to 128 bytes \
-            unless said otherwise.",
+            unless said otherwise. Calls under `/v1` want a key; besides what they list they may answer 401 `unauthorized`, \
+            403 `forbidden`, 429 `too-many-failed-logins` and 503 `database-unavailable` or `timed-out`.",
         license(name = "Apache-2.0"),
     ),
     paths(
