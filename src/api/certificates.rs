@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query, parse};
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyHeader, IdempotencyKey};
 use super::page::{Page, PageQuery, checked_limit, position};
 use super::{Api, Caller, no_content};
 use crate::dispatcher::LaneStatus;
@@ -260,8 +260,7 @@ fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<()
 }
 
 /// Stores a vendor account. The answer's `certificate_id` is the number the client app ships with.
-#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), ("Idempotency-Key" = Option<String>, Header,
-        description = "The same request with the same key is answered as the first time, for 48 hours")),
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), IdempotencyHeader),
     request_body = NewCertificate, responses(
     (status = 201, body = CertificateView),
     (status = 400, body = super::Problem),
