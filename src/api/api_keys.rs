@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query};
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyHeader, IdempotencyKey};
 use super::page::{Page, PageQuery, checked_limit, position};
 use super::{Api, Caller, no_content};
 use crate::domain::id::AppId;
@@ -64,7 +64,7 @@ impl From<ApiKey> for ApiKeyView {
 }
 
 /// Makes a key. The answer is the only place that shows it; a replay by Idempotency-Key does not.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "operator", request_body = NewApiKey, responses(
+#[utoipa::path(post, path = "/v1/api-keys", tag = "operator", params(IdempotencyHeader), request_body = NewApiKey, responses(
     (status = 201, body = ApiKeyView),
     (status = 400, body = super::Problem),
     (status = 404, description = "the app", body = super::Problem),

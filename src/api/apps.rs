@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query};
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyHeader, IdempotencyKey};
 use super::page::{Page, PageQuery, checked_limit, position};
 use super::{Api, Caller, no_content};
 use crate::domain::app::AppSettings;
@@ -70,7 +70,7 @@ fn check(settings: &AppSettings) -> Result<(), ApiError> {
 }
 
 /// Makes an app.
-#[utoipa::path(post, path = "/v1/apps", tag = "operator", request_body = NewApp, responses(
+#[utoipa::path(post, path = "/v1/apps", tag = "operator", params(IdempotencyHeader), request_body = NewApp, responses(
     (status = 201, body = AppView),
     (status = 400, body = super::Problem),
     (status = 409, description = "`id-taken`", body = super::Problem),

@@ -24,6 +24,7 @@ pub(super) struct AuditQuery {
     /// `next` of the page before.
     pub cursor: Option<String>,
     /// Rows of a page, 1 to 200; 50 if not given.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u16>,
 }
 

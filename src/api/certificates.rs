@@ -7,11 +7,13 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query, parse};
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyHeader, IdempotencyKey};
 use super::page::{Page, PageQuery, checked_limit, position};
 use super::{Api, Caller, no_content};
 use crate::dispatcher::LaneStatus;
@@ -42,36 +44,53 @@ pub(super) struct Common {
 /// The fields of [`Common`]; all others are the vendor's.
 const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
 
-/// A new Xiaomi certificate.
+/// A new Xiaomi certificate. `app_secret` is the AppSecret of the console, not the AppKey.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewXiaomiCertificate {
-    /// `xiaomi`
-    #[schema(example = "xiaomi")]
-    vendor: String,
+    #[schema(inline)]
+    vendor: XiaomiOnly,
     #[schema(inline)]
     #[serde(flatten)]
     common: Common,
     #[schema(inline)]
     #[serde(flatten)]
     account: xiaomi::Account,
+    #[schema(inline, required = false)]
     defaults: xiaomi::Defaults,
 }
 
-/// A new APNs certificate: a topic with one credential.
+/// The vendor of these fields.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+enum XiaomiOnly {
+    Xiaomi,
+}
+
+/// A new APNs certificate: a topic with one credential, which is `key_p8`, `key_id` and `team_id`; or `p12` and
+/// `p12_password`; or `certificate_pem` and `key_pem`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read by vendor")]
 pub(super) struct NewApnsCertificate {
-    /// `apns`
-    #[schema(example = "apns")]
-    vendor: String,
+    #[schema(inline)]
+    vendor: ApnsOnly,
     #[schema(inline)]
     #[serde(flatten)]
     common: Common,
     #[schema(inline)]
     #[serde(flatten)]
     account: apns::Account,
+    #[schema(inline, required = false)]
     defaults: apns::Defaults,
+}
+
+/// The vendor of these fields.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the body, which is read by vendor")]
+enum ApnsOnly {
+    Apns,
 }
 
 /// A new certificate. Each vendor has its own fields; `vendor` tells which.
@@ -82,6 +101,24 @@ pub(super) enum NewCertificate {
     Apns(NewApnsCertificate),
     Xiaomi(NewXiaomiCertificate),
 }
+
+/// Documents the body of a change.
+pub(super) struct CertificateChange;
+
+/// Schemas the document makes from those of new certificates (`openapi::schemas`).
+pub(super) const CERTIFICATE_CHANGES: [(&str, &str); 2] =
+    [("NewApnsCertificate", "ApnsCertificateChange"), ("NewXiaomiCertificate", "XiaomiCertificateChange")];
+
+impl PartialSchema for CertificateChange {
+    fn schema() -> RefOr<Schema> {
+        let description = "Fields to change; what is left out stays. `vendor` and `certificate_id` cannot be changed. The \
+            fields are those of the certificate's vendor. `defaults` is replaced as a whole; `rate_limit` null removes it.";
+        let any = AnyOfBuilder::new().description(Some(description));
+        CERTIFICATE_CHANGES.iter().fold(any, |any, (_, name)| any.item(Ref::from_schema_name(*name))).into()
+    }
+}
+
+impl ToSchema for CertificateChange {}
 
 /// A certificate without its secrets.
 #[derive(Debug, Serialize, ToSchema)]
@@ -223,7 +260,7 @@ fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<()
 }
 
 /// Stores a vendor account. The answer's `certificate_id` is the number the client app ships with.
-#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path)),
+#[utoipa::path(post, path = "/v1/apps/{app}/certificates", tag = "operator", params(("app" = AppId, Path), IdempotencyHeader),
     request_body = NewCertificate, responses(
     (status = 201, body = CertificateView),
     (status = 400, body = super::Problem),
@@ -347,7 +384,7 @@ pub(super) async fn read(
 /// Changes the fields that are sent; acts at once on every instance, also for what waits. A refused certificate becomes
 /// active again.
 #[utoipa::path(patch, path = "/v1/apps/{app}/certificates/{certificate}", tag = "operator",
-    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = NewCertificate,
+    params(("app" = AppId, Path), ("certificate" = CertificateId, Path)), request_body = CertificateChange,
     responses((status = 200, body = CertificateView), (status = 400, body = super::Problem),
         (status = 404, body = super::Problem)))]
 pub(super) async fn update(

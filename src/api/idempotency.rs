@@ -7,12 +7,23 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::{Api, Caller};
 use crate::secrets::sha256;
 use crate::store;
 use crate::store::idempotency::Answered;
+
+/// The header, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "documents the header, which the extractor reads")]
+pub(super) struct IdempotencyHeader {
+    /// Printable ASCII. The same request with the same key is answered as the first time, for 48 hours.
+    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 128)]
+    idempotency_key: Option<String>,
+}
 
 /// The header, if sent.
 pub(super) struct IdempotencyKey(Option<String>);

@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod certificates;
 mod devices;
+mod docs;
 mod error;
 mod extract;
 mod idempotency;
@@ -140,6 +141,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/api-keys/{key}", axum::routing::delete(api_keys::revoke))
         .route("/v1/audit-events", get(audit::list))
         .route("/openapi.json", get(openapi::serve))
+        .route("/docs", get(docs::serve))
+        .route("/docs/style.css", get(docs::style))
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))

@@ -8,12 +8,15 @@ mod certificates;
 mod chaos;
 mod dedupe;
 mod demo;
+mod docs;
 mod edges;
+mod examples;
 mod faults;
 mod hosts;
 
 mod openapi;
 mod outcomes;
+mod packaging;
 mod partitions;
 mod plans;
 mod program;

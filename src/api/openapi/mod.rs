@@ -1,7 +1,13 @@
 //! The OpenAPI document, made from the handlers.
 
+mod examples;
+mod schemas;
+
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -13,7 +19,8 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
         title = "Rouse",
         description = "Wakes the phone of a user whose app was killed. Errors are problem documents (RFC 9457) that name \
             the field; lists page by cursor; times are RFC 3339 UTC. Unknown fields are refused. Strings are 1 to 128 bytes \
-            unless said otherwise.",
+            unless said otherwise. Calls under `/v1` want a key; besides what they list they may answer 401 `unauthorized`, \
+            403 `forbidden`, 429 `too-many-failed-logins` and 503 `database-unavailable` or `timed-out`.",
         license(name = "Apache-2.0"),
     ),
     paths(
@@ -28,7 +35,7 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
         audit::list,
         operations::healthz, operations::readyz, operations::metrics,
     ),
-    modifiers(&Keys),
+    modifiers(&Finish),
     security(("key" = [])),
     tags(
         (name = "chat server", description = "For a key of scope `chat`, bound to one app; administrators may call it too."),
@@ -38,7 +45,20 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
 )]
 struct Document;
 
-struct Keys;
+/// What the annotations cannot say.
+struct Finish;
+
+/// The operations of a path, with their methods.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("patch", &mut item.patch),
+        ("delete", &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
 
 /// Operation ids are the method and the path, so that each is unique.
 fn name_operations(document: &mut utoipa::openapi::OpenApi) {
@@ -46,23 +66,30 @@ fn name_operations(document: &mut utoipa::openapi::OpenApi) {
         let words: Vec<&str> =
             path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let name = words.join("_");
-        for (method, operation) in [
-            ("get", &mut item.get),
-            ("put", &mut item.put),
-            ("post", &mut item.post),
-            ("patch", &mut item.patch),
-            ("delete", &mut item.delete),
-        ] {
-            if let Some(operation) = operation {
-                operation.operation_id = Some(format!("{method}_{name}"));
-            }
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(format!("{method}_{name}"));
+            describe_answers(operation);
         }
     }
 }
 
-impl Modify for Keys {
+/// An answer needs a description; where the handler says nothing it is the name of the status.
+fn describe_answers(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let reason = status.parse::<StatusCode>().ok().and_then(|status| status.canonical_reason());
+        if let (RefOr::T(response), Some(reason)) = (response, reason)
+            && response.description.is_empty()
+        {
+            reason.clone_into(&mut response.description);
+        }
+    }
+}
+
+impl Modify for Finish {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         name_operations(document);
+        schemas::finish(document);
+        examples::add(document);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("rouse_...").build();
         document
             .components
