@@ -76,6 +76,13 @@ impl Clock {
         u64::try_from(self.now().timestamp_millis()).unwrap_or(0)
     }
 
+    /// Sets the clock by the database's, once, before anything asked it: this machine's may be wrong in both directions.
+    pub fn set(&self, database_now: DateTime<Utc>, asked: Instant) {
+        self.correct(database_now, asked);
+        self.0.set.lock().unwrap_or_else(PoisonError::into_inner).lead = 0;
+        self.0.latest_us.store(i64::MIN, Ordering::Relaxed);
+    }
+
     /// Sets the clock by the database's, read between `asked` and now.
     pub fn correct(&self, database_now: DateTime<Utc>, asked: Instant) {
         let half_trip = i64::try_from(asked.elapsed().as_micros() / 2).unwrap_or(0);
@@ -123,6 +130,14 @@ mod tests {
         let later = clock.now();
         assert!(later >= ahead && later - ahead < TimeDelta::seconds(1));
         assert!(clock.database_now() < at(10), "what others judge is told by the database's time");
+    }
+
+    #[test]
+    fn at_the_start_a_wrong_machine_clock_counts_for_nothing() {
+        let clock = Clock::starting_at(at(3_600));
+        assert!(clock.now() >= at(3_600));
+        clock.set(at(0), Instant::now());
+        assert!(clock.now() < at(10));
     }
 
     #[test]

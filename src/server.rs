@@ -82,7 +82,7 @@ impl Server {
         maintenance::make_partitions(&database, &settings.retention).await?;
         let clock = options.clock;
         let asked = std::time::Instant::now();
-        clock.correct(store::partitions::database_now(&database.api).await?, asked);
+        clock.set(store::partitions::database_now(&database.api).await?, asked);
         let first_key = first_admin_key(&database, &clock).await?;
         let sealer = Sealer::new(&options.master_key)?;
         let registry = Registry::new(&settings.vendors, clock.clone())?;

@@ -44,7 +44,8 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         return;
     }
     let now = inner.clock.now();
-    if parcel.expires_at <= now {
+    // By the clock that all instances share, even while this one's is ahead.
+    if parcel.expires_at <= inner.clock.database_now() {
         for held in parcel.deliveries {
             let told = told(now, "expired", Some("time_to_live"), &held);
             end(inner, lane, &parcel.notification, held, told).await;
@@ -53,11 +54,7 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         return;
     }
     if inner.is_cancelled(&parcel.notification) {
-        for held in parcel.deliveries {
-            let told = told(now, "cancelled", Some(CANCELLED_BY_CALLER), &held);
-            end(inner, lane, &parcel.notification, held, told).await;
-        }
-        lane.state().breaker.abandon_probe();
+        end_cancelled(inner, lane, parcel).await;
         return;
     }
     // Until nothing was taken away while the database was asked.
@@ -73,7 +70,7 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
             }
         }
     }
-    let class = vendor.message_class(&parcel.notification);
+    let class = guarded(|| vendor.message_class(&parcel.notification)).unwrap_or_default();
     let held_until = lane.state().held_until(&class, now);
     if let Some(until) = held_until {
         lane.state().breaker.abandon_probe();
@@ -85,7 +82,30 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         lane.push_front(parcel);
         return;
     }
+    if inner.is_cancelled(&parcel.notification) {
+        // While the devices were looked at.
+        end_cancelled(inner, lane, parcel).await;
+        return;
+    }
     send(inner, lane, entry, vendor, parcel, &class).await;
+}
+
+async fn end_cancelled(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: Parcel) {
+    lane.state().breaker.abandon_probe();
+    let now = inner.clock.now();
+    for held in parcel.deliveries {
+        let told = told(now, "cancelled", Some(CANCELLED_BY_CALLER), &held);
+        end(inner, lane, &parcel.notification, held, told).await;
+    }
+}
+
+/// A bug in an adapter must not take the message or the lane with it.
+fn guarded<T>(adapter: impl FnOnce() -> T) -> Option<T> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(adapter));
+    if result.is_err() {
+        tracing::error!("an adapter panicked");
+    }
+    result.ok()
 }
 
 async fn send(
@@ -97,7 +117,8 @@ async fn send(
     class: &str,
 ) {
     let began_at = inner.clock.now();
-    let push = render(vendor.as_ref(), &parcel, began_at);
+    let mut push = render(&parcel, inner.clock.database_now());
+    let is_fit = guarded(|| vendor.fit(&mut push)).is_some();
     let targets: Vec<Target> = parcel
         .deliveries
         .iter()
@@ -105,9 +126,10 @@ async fn send(
         .collect();
     telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
     let started = Instant::now();
-    // A bug in an adapter must not take the message or the lane with it.
-    let call = std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind();
-    let mut outcomes = call.await.unwrap_or_else(|_| {
+    let call = async {
+        if is_fit { std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind().await.ok() } else { None }
+    };
+    let mut outcomes = call.await.unwrap_or_else(|| {
         tracing::error!(vendor = %vendor.kind(), "an adapter panicked");
         Outcome::new(Reason::Unrecognised).with_code("adapter panicked").for_each(targets.len())
     });
@@ -161,8 +183,8 @@ struct PruneVerdict {
     malformed: Verdict,
 }
 
-/// Texts cut to the vendor's limits, time to live as it is left.
-fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
+/// Texts as they are, time to live as it is left.
+fn render(parcel: &Parcel, now: DateTime<Utc>) -> Push {
     let content = &parcel.notification.content;
     let info = content.offline_push_info.as_ref();
     let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
@@ -170,7 +192,7 @@ fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
     let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
     let time_to_live =
         if content.ttl_s == 0 { Duration::ZERO } else { (parcel.expires_at - now).to_std().unwrap_or_default() };
-    let mut push = Push {
+    Push {
         notification: Arc::clone(&parcel.notification),
         title: full_title.clone(),
         body: full_body.clone(),
@@ -180,9 +202,7 @@ fn render(vendor: &dyn Vendor, parcel: &Parcel, now: DateTime<Utc>) -> Push {
         badge: parcel.deliveries.first().and_then(|held| held.badge),
         time_to_live,
         expires_at: parcel.expires_at,
-    };
-    vendor.fit(&mut push);
-    push
+    }
 }
 
 /// How far a parcel's devices can be trusted.
@@ -287,14 +307,25 @@ fn weigh(
     let is_suspect = outcomes.iter().all(|outcome| outcome.is_suspect);
     let mut state = lane.state();
     let opened = state.breaker.record(is_outage, Instant::now());
+    let revision = entry.certificate.revision;
+    if revision > state.revision {
+        // What is known of the tokens was learnt with other credentials, another environment or topic.
+        state.prune.reset();
+        (state.suspects, state.revision) = (0, revision);
+    }
+    let is_outdated = revision < state.revision;
     if outcomes.iter().any(|outcome| outcome.reason == Reason::RateLimited && !outcome.spares_lane) {
         state.pacer.slow_down(Instant::now());
     }
     let was_open = state.prune.is_open();
-    let verdict = if dead > 0 || accepted > 0 { state.prune.judge(dead, accepted, now) } else { Verdict::Unbind };
+    let verdict = match (is_outdated, dead + accepted) {
+        (true, _) => Verdict::Withheld,
+        (false, 0) => Verdict::Unbind,
+        (false, _) => state.prune.judge(dead, accepted, now),
+    };
     let malformed = if state.prune.has_successes() { verdict } else { Verdict::Withheld };
     let prune_opened = !was_open && state.prune.is_open();
-    state.suspects = if is_suspect {
+    state.suspects = if is_suspect && !is_outdated {
         state.suspects + 1
     } else if accepted > 0 {
         0
@@ -340,7 +371,8 @@ async fn conclude(
     let attempt = held.attempts.saturating_add(1);
     let now = call.ended_at;
     // Time to live 0 means one attempt.
-    let end_of_time = if notification.content.ttl_s == 0 { now } else { expires_at };
+    let lead = (now - inner.clock.database_now()).max(chrono::TimeDelta::zero());
+    let end_of_time = if notification.content.ttl_s == 0 { now } else { expires_at + lead };
     let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, call.jitter);
     let next = match next {
         // The caller cancelled it while it was on the wire.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Inner;
 use super::peers::Peers;
 use crate::domain::id::InstanceId;
-use crate::store::line::{WORK_LIMIT, bounded};
+use crate::store::line::bounded;
 use crate::{store, telemetry};
 
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -20,6 +20,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 const DEAD_AFTER: Duration = Duration::from_secs(5);
 /// Could not renew for this long: no new call, so that nobody takes over while one starts.
 const FENCED_AFTER: Duration = Duration::from_secs(4);
+/// A take-over may have to read a large table.
+const TAKE_OVER_LIMIT: Duration = Duration::from_mins(5);
 /// How long one beat, and a new connection for it, may take. A connection takes several round trips.
 const BEAT_LIMIT: Duration = Duration::from_secs(2);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -72,8 +74,10 @@ impl Instance {
 
     fn renewed(&self, asked: Instant, alive: usize) {
         let at = u64::try_from(asked.duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
-        self.renewed_ms.store(at, Ordering::Release);
-        if self.is_broken.swap(false, Ordering::AcqRel) {
+        let before = self.renewed_ms.swap(at, Ordering::AcqRel);
+        // A pause of this process is a break too: it saw nobody's heartbeat meanwhile.
+        let was_away = at.saturating_sub(before) >= millis(FENCED_AFTER);
+        if self.is_broken.swap(false, Ordering::AcqRel) || was_away {
             self.unbroken_since_ms.store(at, Ordering::Release);
         }
         self.alive.store(alive, Ordering::Relaxed);
@@ -177,7 +181,7 @@ pub(super) async fn take_over(
     dead: InstanceId,
     silent_since: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
-    if let Some(released) = bounded(WORK_LIMIT, retire(inner, dead, silent_since)).await? {
+    if let Some(released) = bounded(TAKE_OVER_LIMIT, retire(inner, dead, silent_since)).await? {
         tracing::warn!(instance = dead.0, deliveries = released, "took over from a silent instance");
         telemetry::metrics::took_over();
         inner.sweep_now.notify_one();
@@ -194,6 +198,7 @@ pub(super) async fn retire(
     silent_since: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Option<u64>> {
     let mut transaction = inner.database.api.begin().await?;
+    store::instances::take_your_time(&mut *transaction).await?;
     if !store::instances::remove(&mut *transaction, instance, silent_since).await? {
         transaction.rollback().await?;
         return Ok(None);

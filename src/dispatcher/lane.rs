@@ -18,6 +18,8 @@ use crate::domain::prune::PruneBreaker;
 #[derive(Debug, Clone)]
 pub struct Held {
     pub delivery_id: DeliveryId,
+    /// The instance that took it: this one, if it was not given up since.
+    pub owner: InstanceId,
     pub user_id: String,
     pub device_id: String,
     pub token: String,
@@ -30,8 +32,6 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Parcel {
     pub notification: SharedNotification,
-    /// The instance that holds the deliveries: this one, if it was not given up since.
-    pub owner: InstanceId,
     /// It waited in the database: what was just accepted does not wait behind it.
     pub is_backlog: bool,
     pub expires_at: DateTime<Utc>,
@@ -67,6 +67,8 @@ pub struct LaneState {
     pub prune: PruneBreaker,
     /// Answers in a row that hint at a wrong configuration.
     pub suspects: u32,
+    /// The revision of the certificate that breaker and suspects are about.
+    pub revision: i64,
     /// Message classes whose quota is spent, and until when.
     pub holds: HashMap<String, DateTime<Utc>>,
 }
@@ -118,6 +120,7 @@ impl Lane {
                 pacer: Pacer::new(Instant::now()),
                 prune: PruneBreaker::new(options.prune_min_dead),
                 suspects: 0,
+                revision: 0,
                 holds: HashMap::new(),
             }),
         }
@@ -266,6 +269,7 @@ mod tests {
         let notification_id = NotificationId::new(number, 0);
         let held = |number| Held {
             delivery_id: notification_id.delivery(number),
+            owner: InstanceId(1),
             user_id: "alice".to_owned(),
             device_id: number.to_string(),
             token: String::new(),
@@ -274,7 +278,6 @@ mod tests {
         };
         Parcel {
             notification: Arc::new(Notification { notification_id, app_id: AppId(1), content }),
-            owner: InstanceId(1),
             is_backlog: false,
             expires_at: DateTime::UNIX_EPOCH,
             judged_at: Instant::now(),

@@ -436,7 +436,8 @@ impl Inner {
 
     /// Whether a parcel's deliveries are still this instance's: not if it was given up since it took them.
     fn is_owner(&self, parcel: &Parcel) -> bool {
-        parcel.owner == self.instance.id()
+        let id = self.instance.id();
+        parcel.deliveries.iter().all(|held| held.owner == id)
     }
 
     /// Forgets a parcel: it belongs to others now.

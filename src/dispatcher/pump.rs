@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::breaker::Gate;
 use super::lane::{Lane, Parcel};
 use super::recorder::{Entry as Result_, RowChange};
@@ -35,27 +37,35 @@ pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
             () = inner.draining.cancelled() => return,
         };
         let Ok(permit) = permit else { return };
+        // Before anything is taken out: what is judged is sent at once.
+        let shared = match shared_slots(&inner, &lane) {
+            Some(slots) => tokio::select! {
+                slot = slots.acquire_owned() => slot.ok(),
+                () = inner.draining.cancelled() => return,
+            },
+            None => None,
+        };
         match turn(&inner, &lane) {
             Turn::Send(entry, parcel) => {
                 let (inner, lane) = (Arc::clone(&inner), Arc::clone(&lane));
                 inner.tasks.clone().spawn(async move {
                     attempt::attempt(&inner, &lane, &entry, parcel).await;
-                    std::mem::drop(permit);
+                    std::mem::drop((permit, shared));
                 });
             }
             Turn::Wait(wait) => {
-                std::mem::drop(permit);
+                std::mem::drop((permit, shared));
                 tokio::select! {
                     () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
                     () = inner.draining.cancelled() => return,
                 }
             }
             Turn::GiveBack(reason, until) => {
-                std::mem::drop(permit);
+                std::mem::drop((permit, shared));
                 give_back(&inner, &lane, Some((reason, until))).await;
             }
             Turn::Idle => {
-                std::mem::drop(permit);
+                std::mem::drop((permit, shared));
                 tokio::select! {
                     () = lane.wake.notified() => {}
                     () = inner.draining.cancelled() => return,
@@ -63,6 +73,14 @@ pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
             }
         }
     }
+}
+
+/// What bounds the calls of this lane together with others', while there is something to send.
+fn shared_slots(inner: &Inner, lane: &Lane) -> Option<Arc<Semaphore>> {
+    if lane.state().queued() == 0 {
+        return None;
+    }
+    inner.directory.snapshot().certificates.get(&lane.certificate_id)?.ready()?.slots()
 }
 
 fn turn(inner: &Inner, lane: &Lane) -> Turn {
@@ -101,6 +119,10 @@ fn turn(inner: &Inner, lane: &Lane) -> Turn {
 pub(super) async fn give_back(inner: &Arc<Inner>, lane: &Arc<Lane>, why: Option<(&'static str, Option<Instant>)>) {
     let parcels = lane.state().drain();
     for parcel in parcels {
+        if !inner.is_owner(&parcel) {
+            inner.abandon(lane, &parcel);
+            continue;
+        }
         match why {
             Some((reason, until)) => {
                 let wait = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));

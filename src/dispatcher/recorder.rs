@@ -98,7 +98,7 @@ async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
     let mut is_ambiguous = false;
     let mut failures = 0_u32;
     loop {
-        match try_write(inner, line, batch, &mut verdicts, is_ambiguous).await {
+        match try_write(line, batch, &mut verdicts, is_ambiguous).await {
             Ok(()) => break,
             Err(error) => {
                 is_ambiguous |= line::is_ambiguous(&error);
@@ -126,7 +126,6 @@ async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
 /// One try. After one without an answer it is first asked what of it came true, so that nothing is written twice: a delivery
 /// given back by it may be this instance's again, and on the wire.
 async fn try_write(
-    inner: &Inner,
     line: &Line,
     batch: &[Entry],
     verdicts: &mut Vec<TokenVerdict>,
@@ -146,7 +145,7 @@ async fn try_write(
         };
         let is_new = |entry: &&Entry| entry.event_key().is_none_or(|key| !known.contains(&key));
         let record = columns(batch.iter().filter(is_new));
-        store::deliveries::record(&mut *open, inner.instance.id(), &record).await
+        store::deliveries::record(&mut *open, &record).await
     });
     let done = done.await;
     open.keep(done)
@@ -157,9 +156,13 @@ fn columns<'a>(batch: impl Iterator<Item = &'a Entry>) -> Record {
     for entry in batch {
         let id = entry.held.delivery_id.0;
         match entry.change {
-            RowChange::End => record.ended.push(id),
+            RowChange::End => {
+                record.ended.push(id);
+                record.ended_owners.push(entry.held.owner.0);
+            }
             RowChange::Move { due_at, attempts, certificate_id } => {
                 record.moved.push(id);
+                record.moved_owners.push(entry.held.owner.0);
                 record.moved_due_at.push(due_at);
                 record.moved_attempts.push(i16::try_from(attempts).unwrap_or(i16::MAX));
                 record.moved_certificate_ids.push(certificate_id.0);

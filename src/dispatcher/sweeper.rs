@@ -63,7 +63,7 @@ pub(super) async fn expire(inner: Arc<Inner>, stop: CancellationToken) {
 pub(super) async fn expire_all(inner: &Inner) -> sqlx::Result<u64> {
     let mut total = 0;
     loop {
-        let expire = store::deliveries::expire(&inner.database.pipeline, inner.clock.now(), EXPIRE_BATCH);
+        let expire = store::deliveries::expire(&inner.database.pipeline, inner.clock.database_now(), EXPIRE_BATCH);
         let ended = bounded(STATEMENT_LIMIT, expire).await?;
         total += ended;
         crate::telemetry::metrics::expired_waiting(ended);
@@ -118,11 +118,11 @@ async fn sweep_priority(inner: &Inner, line: &Line, priority: Priority) -> sqlx:
 /// answers; a stop releases what it owns anyway.
 async fn still_owned(inner: &Inner, instance: InstanceId, claimed: Vec<Claimed>) -> Vec<Claimed> {
     let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.delivery_id.0).collect();
-    let Some(owned) = until_answered(inner, || store::deliveries::owned(&inner.database.api, instance, &ids)).await
-    else {
+    let Some(owners) = until_answered(inner, || store::deliveries::owners(&inner.database.api, &ids)).await else {
         return Vec::new();
     };
-    claimed.into_iter().filter(|claimed| owned.contains(&claimed.delivery_id.0)).collect()
+    let is_mine = |claimed: &Claimed| owners.get(&claimed.delivery_id.0) == Some(&Some(instance));
+    claimed.into_iter().filter(is_mine).collect()
 }
 
 /// Asks the database until it answers; `None` when the server stops first.
@@ -179,6 +179,7 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
         inner.adopt(row.certificate_id, 1);
         let notification_id = row.delivery_id.notification();
         let held = Held {
+            owner,
             delivery_id: row.delivery_id,
             user_id: row.user_id,
             device_id: row.device_id,
@@ -201,7 +202,6 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
             .entry((row.certificate_id, notification_id, row.badge))
             .or_insert_with(|| Parcel {
                 notification: Arc::clone(notification),
-                owner,
                 is_backlog: true,
                 expires_at: row.expires_at,
                 judged_at: judged_at.checked_sub(Duration::from_hours(1)).unwrap_or(judged_at),

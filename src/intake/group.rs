@@ -1,7 +1,7 @@
 //! One group of requests: routed with one statement, stored with another.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -21,6 +21,10 @@ use crate::{store, telemetry};
 
 /// How long a commit without an answer may still come true: the statement's own time limit, and some.
 const SETTLE_FOR: Duration = Duration::from_secs(35);
+
+/// How often an unknown certificate is looked for, and how long.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_FOR: Duration = Duration::from_secs(1);
 
 /// A request with everything decided.
 struct Plan {
@@ -114,7 +118,16 @@ impl Worker {
         if bound.all(|id| snapshot.certificates.contains_key(&CertificateId(id))) {
             return snapshot;
         }
-        if let Err(error) = self.directory.look_again().await {
+        // Most often it was deleted: it is not looked for each time, and never for long.
+        let is_time = {
+            let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_time = looked_at.is_none_or(|at| at.elapsed() > LOOK_EVERY);
+            if is_time {
+                *looked_at = Some(Instant::now());
+            }
+            is_time
+        };
+        if is_time && let Err(error) = bounded(LOOK_FOR, self.directory.look_again()).await {
             tracing::warn!(%error, "cannot look for a certificate that devices are bound with");
         }
         self.directory.snapshot().clone()
@@ -143,6 +156,7 @@ impl Worker {
         let mut by_certificate: HashMap<(CertificateId, Option<i32>), Vec<Held>> = HashMap::new();
         for (number, chosen) in (1..=MAX_DELIVERIES).zip(chosen) {
             let held = Held {
+                owner: self.dispatcher.instance_id(),
                 delivery_id: notification.notification_id.delivery(number),
                 user_id: chosen.user_id,
                 device_id: chosen.device_id,
@@ -364,8 +378,9 @@ fn submit(
     for part in parts {
         if part.room == Room::Reserved {
             let notification = Arc::clone(notification);
-            let deliveries = part.deliveries;
-            let parcel = Parcel { notification, owner, is_backlog: false, expires_at, judged_at, deliveries };
+            // The one that was stored; the instance may have been given up since the deliveries were planned.
+            let deliveries = part.deliveries.into_iter().map(|held| Held { owner, ..held }).collect();
+            let parcel = Parcel { notification, is_backlog: false, expires_at, judged_at, deliveries };
             dispatcher.submit(part.certificate_id, parcel);
         }
     }

@@ -4,7 +4,7 @@
 mod group;
 mod overload;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -102,6 +102,8 @@ struct Worker {
     database: Database,
     /// Groups are stored one at a time.
     line: Line,
+    /// When an unknown certificate was last looked for.
+    looked_at: Mutex<Option<Instant>>,
     directory: Arc<Directory>,
     dispatcher: Dispatcher,
     clock: Clock,
@@ -125,8 +127,17 @@ impl Intake {
         tasks.spawn(overload.clone().watch(database.clone(), Arc::clone(&directory), stop));
         let max_group_recipients = settings.max_group_recipients;
         let line = Line::of(&database.pipeline);
-        let worker =
-            Worker { database, line, directory, dispatcher, clock, max_group_recipients, tasks: tasks.clone() };
+        let looked_at = Mutex::default();
+        let worker = Worker {
+            database,
+            line,
+            looked_at,
+            directory,
+            dispatcher,
+            clock,
+            max_group_recipients,
+            tasks: tasks.clone(),
+        };
         tasks.spawn(Arc::new(worker).run_through_panics(received));
         Self { requests, overload, tasks }
     }

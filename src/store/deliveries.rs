@@ -91,13 +91,28 @@ pub async fn owned(
     Ok(ids.into_iter().collect())
 }
 
+/// Who owns these deliveries. Waits for whoever is about to change them: a claim whose commit is still on its way is seen
+/// as it ends.
+pub async fn owners(
+    db: impl PgExecutor<'_>,
+    delivery_ids: &[Uuid],
+) -> sqlx::Result<std::collections::HashMap<Uuid, Option<InstanceId>>> {
+    let rows =
+        sqlx::query!("SELECT delivery_id, owner FROM deliveries WHERE delivery_id = ANY ($1) FOR SHARE", delivery_ids,)
+            .fetch_all(db)
+            .await?;
+    Ok(rows.into_iter().map(|row| (row.delivery_id, row.owner.map(InstanceId))).collect())
+}
+
 /// What becomes of owned deliveries, column by column, with the events that tell why.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Deliveries that ended: their rows go.
+    /// Deliveries that ended: their rows go, if they still belong to this owner.
     pub ended: Vec<Uuid>,
+    pub ended_owners: Vec<i32>,
     /// Deliveries given back, with their new due time, attempts made, certificate and token.
     pub moved: Vec<Uuid>,
+    pub moved_owners: Vec<i32>,
     pub moved_due_at: Vec<DateTime<Utc>>,
     pub moved_attempts: Vec<i16>,
     pub moved_certificate_ids: Vec<i64>,
@@ -105,19 +120,20 @@ pub struct Record {
     pub events: NewEvents,
 }
 
-/// Records results in one statement, which is its own transaction. Rows that another instance took over are left alone and
-/// their events are marked `duplicate`.
-pub async fn record(db: impl PgExecutor<'_>, instance: InstanceId, record: &Record) -> sqlx::Result<()> {
+/// Records results in one statement, which is its own transaction. Rows that do not belong any more to the owner they were
+/// taken under are left alone, and their events are marked `duplicate`.
+pub async fn record(db: impl PgExecutor<'_>, record: &Record) -> sqlx::Result<()> {
     let e = &record.events;
     sqlx::query!(
         "WITH ended AS (
-             DELETE FROM deliveries WHERE delivery_id = ANY ($2::uuid[]) AND owner = $1 RETURNING delivery_id),
+             DELETE FROM deliveries d USING unnest($2::uuid[], $1::int[]) AS u(delivery_id, owner)
+             WHERE d.delivery_id = u.delivery_id AND d.owner = u.owner RETURNING d.delivery_id),
          moved AS (
              UPDATE deliveries d SET owner = NULL, due_at = u.due_at, attempts = u.attempts,
                  certificate_id = u.certificate_id, token = u.token
-             FROM unnest($3::uuid[], $4::timestamptz[], $5::smallint[], $6::bigint[], $7::text[])
-                 AS u(delivery_id, due_at, attempts, certificate_id, token)
-             WHERE d.delivery_id = u.delivery_id AND d.owner = $1
+             FROM unnest($3::uuid[], $4::timestamptz[], $5::smallint[], $6::bigint[], $7::text[], $23::int[])
+                 AS u(delivery_id, due_at, attempts, certificate_id, token, owner)
+             WHERE d.delivery_id = u.delivery_id AND d.owner = u.owner
              RETURNING d.delivery_id),
          owned AS MATERIALIZED (SELECT delivery_id FROM ended UNION ALL SELECT delivery_id FROM moved)
          INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, vendor_code,
@@ -129,7 +145,7 @@ pub async fn record(db: impl PgExecutor<'_>, instance: InstanceId, record: &Reco
                      $16::text[], $17::text[], $18::int[], $19::smallint[], $20::text[], $21::bool[], $22::bool[])
              AS e(at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, vendor_code, vendor_message_id,
                   latency_ms, attempt, detail, final, changes_row)",
-        instance.0,
+        &record.ended_owners,
         &record.ended,
         &record.moved,
         &record.moved_due_at,
@@ -151,6 +167,7 @@ pub async fn record(db: impl PgExecutor<'_>, instance: InstanceId, record: &Reco
         &e.details as &[Option<String>],
         &e.finals,
         &e.changes_row,
+        &record.moved_owners,
     )
     .execute(db)
     .await?;
@@ -350,7 +367,13 @@ pub async fn orphaned_certificates(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<
 /// Makes the deliveries of a dead or stopping instance everybody's. Answers how many. One scan of the table: owners have
 /// no index, since the hot path would pay for it and an instance dies rarely.
 pub async fn release_owner(db: impl PgExecutor<'_>, owner: InstanceId) -> sqlx::Result<u64> {
-    let done = sqlx::query!("UPDATE deliveries SET owner = NULL WHERE owner = $1", owner.0).execute(db).await?;
+    // Due now: the time in the row may be from a clock that was ahead.
+    let done = sqlx::query!(
+        "UPDATE deliveries SET owner = NULL, due_at = least(due_at, clock_timestamp()) WHERE owner = $1",
+        owner.0,
+    )
+    .execute(db)
+    .await?;
     Ok(done.rows_affected())
 }
 

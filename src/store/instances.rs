@@ -46,6 +46,12 @@ pub async fn others(db: impl PgExecutor<'_>, instance: InstanceId) -> sqlx::Resu
     Ok(ids.into_iter().map(InstanceId).collect())
 }
 
+/// The rest of this transaction has no time limit of the server's: releasing a dead instance's deliveries reads the table.
+pub async fn take_your_time(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("SET LOCAL statement_timeout = 0").execute(db).await?;
+    Ok(())
+}
+
 /// Removes an instance: it stopped, or it is dead and its deliveries are given back. With `silent_since`, only if this is
 /// still its last heartbeat. Answers whether it was there.
 pub async fn remove(

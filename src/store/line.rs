@@ -30,7 +30,16 @@ pub async fn bounded<T>(limit: Duration, statement: impl Future<Output = sqlx::R
 
 /// The statement may have been committed although no answer came.
 pub fn is_ambiguous(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed)
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(told) => is_farewell(told.code().as_deref()),
+        _ => false,
+    }
+}
+
+/// The server, or a pooler before it, ends the connection: classes 57P (shut-down, crash) and 08 (connection).
+fn is_farewell(code: Option<&str>) -> bool {
+    code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
 }
 
 /// Whether a connection is as good as before: it answered the ping that every release makes, in time. Without the limit a
@@ -82,7 +91,12 @@ impl OpenLine<'_> {
     /// Keeps the connection for the next statements if this result says that it works: also a refusal is an answer.
     /// Whatever transaction was begun must be over.
     pub fn keep<T>(mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
-        if matches!(&result, Ok(_) | Err(sqlx::Error::Database(_))) {
+        let works = match &result {
+            Ok(_) => true,
+            Err(error @ sqlx::Error::Database(_)) => !is_ambiguous(error),
+            Err(_) => false,
+        };
+        if works {
             *self.line.idle.lock().unwrap_or_else(PoisonError::into_inner) = self.connection.take();
         }
         result

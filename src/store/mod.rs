@@ -44,10 +44,15 @@ impl Database {
     /// A URL that is none.
     pub fn open(url: &str, api_connections: u32) -> sqlx::Result<Self> {
         // A process that was frozen in the middle of a transaction holds its locks no longer than it counts as alive.
-        let base = PgConnectOptions::from_str(url)?
-            .application_name("rouse")
-            .options([("statement_timeout", "30000"), ("idle_in_transaction_session_timeout", "5000")]);
+        let base = PgConnectOptions::from_str(url)?.application_name("rouse").options([
+            ("statement_timeout", "30000"),
+            ("idle_in_transaction_session_timeout", "5000"),
+            // A peer that the network swallowed holds no lock while the server waits to be allowed to write to it.
+            ("tcp_user_timeout", "10000"),
+        ]);
         let pipeline = base.clone().options([
+            // Below what this side waits for: a statement that was given up does not run on beside its repetition.
+            ("statement_timeout", "10000"),
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),

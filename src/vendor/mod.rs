@@ -11,10 +11,12 @@ pub mod registry;
 pub mod shared;
 pub mod xiaomi;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
 
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::DeliveryId;
@@ -118,6 +120,12 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// Batch size, text counting, rates.
     fn limits(&self) -> Limits;
+
+    /// Where several certificates share what bounds their calls (the streams of one credential's connections): one permit
+    /// for each call, taken before the devices are judged, so that no call waits after it.
+    fn slots(&self) -> Option<Arc<Semaphore>> {
+        None
+    }
 
     /// The class whose daily quota this message counts against, as a short stable name.
     fn message_class(&self, notification: &crate::domain::notification::Notification) -> String;

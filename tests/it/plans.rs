@@ -85,18 +85,19 @@ async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
     store::devices::mark_tokens(&mut *db, &[verdict]).await.unwrap();
     let moved = Record {
         moved: vec![delivery.0],
+        moved_owners: vec![instance.0],
         moved_due_at: vec![now],
         moved_attempts: vec![1],
         moved_certificate_ids: vec![CERTIFICATE],
         moved_tokens: vec!["token-1".to_owned()],
         ..Record::default()
     };
-    store::deliveries::record(&mut *db, instance, &moved).await.unwrap();
+    store::deliveries::record(&mut *db, &moved).await.unwrap();
     let claimed =
         store::deliveries::claim(&mut *db, instance, Priority::Normal, rooms.0, rooms.1, 100, now).await.unwrap();
     assert_eq!(claimed.len(), 1, "given back and claimed again");
-    let ended = Record { ended: vec![delivery.0], ..Record::default() };
-    store::deliveries::record(&mut *db, instance, &ended).await.unwrap();
+    let ended = Record { ended: vec![delivery.0], ended_owners: vec![instance.0], ..Record::default() };
+    store::deliveries::record(&mut *db, &ended).await.unwrap();
     assert_eq!(store::deliveries::expire(&mut *db, now, 100).await.unwrap(), 0);
     let cancelled =
         store::deliveries::cancel_of_devices(&mut *db, AppId(APP), &["alice"], &["phone"], &["kicked"], now);

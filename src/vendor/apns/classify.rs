@@ -12,7 +12,9 @@ pub(super) enum Advice {
     Keep,
     /// Later requests go on a new connection.
     NewConnection,
-    /// The same, if the complaint lasts.
+    /// The same for all connections of the credential.
+    NewConnections,
+    /// As the first, if the complaint lasts.
     NewConnectionIfOld,
     /// The provider token is too old.
     NewToken,
@@ -83,7 +85,6 @@ fn row(status: u16, reason: Option<&str>) -> Row {
     match (status, reason.unwrap_or_default()) {
         // Also a token of the other environment: a certificate of the wrong one makes every token look like this.
         (400, "BadDeviceToken") => Row::suspect(TokenMalformed),
-        (400, "BadTopic" | "MissingTopic" | "TopicDisallowed") => Row::new(CertificateRefused),
         // The first: the bundle id is wrong, or the device was bound to another app's certificate; the token stays. The
         // others: ours, the headers are the same for every message.
         (
@@ -101,7 +102,9 @@ fn row(status: u16, reason: Option<&str>) -> Row {
         | (404, "BadPath")
         | (405, "MethodNotAllowed") => Row::suspect(PayloadRefused),
         (403, "ExpiredProviderToken") => Row::with(CertificateRefused, Advice::NewToken),
-        (
+        // A topic that was added later is unknown to connections that were open before.
+        (400, "BadTopic" | "MissingTopic" | "TopicDisallowed")
+        | (
             403,
             "InvalidProviderToken"
             | "MissingProviderToken"
@@ -109,7 +112,7 @@ fn row(status: u16, reason: Option<&str>) -> Row {
             | "BadCertificate"
             | "BadCertificateEnvironment"
             | "Forbidden",
-        ) => Row::with(CertificateRefused, Advice::NewConnection),
+        ) => Row::with(CertificateRefused, Advice::NewConnections),
         (410, _) => Row::new(TokenGone),
         (413, _) => Row::new(PayloadRefused),
         (429, "TooManyRequests") => Row { spares_lane: true, ..Row::new(RateLimited) },
@@ -144,15 +147,15 @@ mod tests {
 
     #[test]
     fn every_reason_of_the_document() {
-        use Advice::{Keep, NewConnection, NewConnectionIfOld, NewToken};
+        use Advice::{Keep, NewConnection, NewConnectionIfOld, NewConnections, NewToken};
         use Reason::{CertificateRefused, PayloadRefused, RateLimited, TokenGone, TokenMalformed, VendorFault};
         for (status, reason, expected, advice, is_suspect) in [
             (400, "BadDeviceToken", TokenMalformed, Keep, true),
             (400, "DeviceTokenNotForTopic", PayloadRefused, Keep, true),
             (400, "MissingDeviceToken", PayloadRefused, Keep, true),
-            (400, "BadTopic", CertificateRefused, Keep, false),
-            (400, "MissingTopic", CertificateRefused, Keep, false),
-            (400, "TopicDisallowed", CertificateRefused, Keep, false),
+            (400, "BadTopic", CertificateRefused, NewConnections, false),
+            (400, "MissingTopic", CertificateRefused, NewConnections, false),
+            (400, "TopicDisallowed", CertificateRefused, NewConnections, false),
             (400, "BadCollapseId", PayloadRefused, Keep, true),
             (400, "BadExpirationDate", PayloadRefused, Keep, true),
             (400, "BadMessageId", PayloadRefused, Keep, true),
@@ -162,13 +165,13 @@ mod tests {
             (400, "PayloadEmpty", PayloadRefused, Keep, true),
             (400, "IdleTimeout", VendorFault, NewConnection, false),
             (403, "ExpiredProviderToken", CertificateRefused, NewToken, false),
-            (403, "InvalidProviderToken", CertificateRefused, NewConnection, false),
-            (403, "MissingProviderToken", CertificateRefused, NewConnection, false),
-            (403, "BadEnvironmentKeyIdInToken", CertificateRefused, NewConnection, false),
+            (403, "InvalidProviderToken", CertificateRefused, NewConnections, false),
+            (403, "MissingProviderToken", CertificateRefused, NewConnections, false),
+            (403, "BadEnvironmentKeyIdInToken", CertificateRefused, NewConnections, false),
             (403, "UnrelatedKeyIdInToken", VendorFault, NewConnection, false),
-            (403, "BadCertificate", CertificateRefused, NewConnection, false),
-            (403, "BadCertificateEnvironment", CertificateRefused, NewConnection, false),
-            (403, "Forbidden", CertificateRefused, NewConnection, false),
+            (403, "BadCertificate", CertificateRefused, NewConnections, false),
+            (403, "BadCertificateEnvironment", CertificateRefused, NewConnections, false),
+            (403, "Forbidden", CertificateRefused, NewConnections, false),
             (404, "BadPath", PayloadRefused, Keep, true),
             (405, "MethodNotAllowed", PayloadRefused, Keep, true),
             (410, "Unregistered", TokenGone, Keep, false),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Identity};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::vendor::http::{HttpClientError, HttpOptions, http2_client};
 
@@ -18,7 +18,7 @@ pub(super) const OLD: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Connections {
     all: Vec<Connection>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// Where the search for the least busy one begins, so that light traffic is spread too.
     turn: AtomicUsize,
     options: HttpOptions,
@@ -55,7 +55,6 @@ pub(super) struct Lease<'a> {
     connection: &'a Connection,
     opened: Arc<Opened>,
     leased_ms: u64,
-    _slot: Option<SemaphorePermit<'a>>,
 }
 
 impl Connections {
@@ -72,22 +71,49 @@ impl Connections {
             Ok(Connection { current, in_flight: AtomicUsize::new(0) })
         };
         let all = (0..count.max(1)).map(|_| open()).collect::<Result<Vec<_>, HttpClientError>>()?;
-        let slots = Semaphore::new(all.len() * streams);
+        let slots = Arc::new(Semaphore::new(all.len() * streams));
         Ok(Self { all, slots, turn: AtomicUsize::new(0), options: options.clone(), identity })
     }
 
-    /// A stream of the least busy connection; waits while all are full.
-    pub(super) async fn lease(&self) -> Lease<'_> {
-        // Never closed; were it, the bound would be the lane's.
-        let slot = self.slots.acquire().await.ok();
+    /// One permit for each stream of all connections.
+    pub(super) fn slots(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.slots)
+    }
+
+    /// A stream of the least busy connection.
+    pub(super) fn lease(&self) -> Lease<'_> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.all.len()).map(|step| &self.all[(first.wrapping_add(step)) % self.all.len()]);
         let connection =
             in_turn.min_by_key(|connection| connection.in_flight.load(Ordering::Relaxed)).unwrap_or(&self.all[0]);
         connection.in_flight.fetch_add(1, Ordering::Relaxed);
-        let opened = Arc::clone(&connection.current.lock().unwrap_or_else(PoisonError::into_inner));
+        let opened = connection.opened();
         let leased_ms = opened.age_ms();
-        Lease { pool: self, connection, opened, leased_ms, _slot: slot }
+        Lease { pool: self, connection, opened, leased_ms }
+    }
+}
+
+impl Connections {
+    fn replace(&self, connection: &Connection, used: &Arc<Opened>, least_age: Duration) {
+        if !Arc::ptr_eq(&connection.opened(), used) || used.at.elapsed() < least_age {
+            return;
+        }
+        // Not under the lock: it reads files.
+        match http2_client(&self.options, self.identity.clone()) {
+            Ok(client) => {
+                let mut current = connection.current.lock().unwrap_or_else(PoisonError::into_inner);
+                if Arc::ptr_eq(&current, used) {
+                    *current = Arc::new(Opened::now(client));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "no new connection; the old one stays"),
+        }
+    }
+}
+
+impl Connection {
+    fn opened(&self) -> Arc<Opened> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -112,13 +138,14 @@ impl Lease<'_> {
     /// Later requests go on a new connection; those in flight on this one end there. Once, however many ask, and only when
     /// this one is at least so old.
     pub(super) fn replace(&self, least_age: Duration) {
-        let mut current = self.connection.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, &self.opened) || self.opened.at.elapsed() < least_age {
-            return;
-        }
-        match http2_client(&self.pool.options, self.pool.identity.clone()) {
-            Ok(client) => *current = Arc::new(Opened::now(client)),
-            Err(error) => tracing::warn!(%error, "no new connection; the old one stays"),
+        self.pool.replace(self.connection, &self.opened, least_age);
+    }
+
+    /// The same for all connections of the credential: what was said is about every one.
+    pub(super) fn replace_all(&self) {
+        for connection in &self.pool.all {
+            let opened = connection.opened();
+            self.pool.replace(connection, &opened, LEAST_AGE);
         }
     }
 }
@@ -141,16 +168,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_are_spread_evenly_and_bounded() {
+    async fn streams_are_spread_evenly() {
         let pool = pool(2, 3);
         let mut leases = Vec::new();
         for _ in 0..6 {
-            leases.push(pool.lease().await);
+            leases.push(pool.lease());
         }
         assert!(pool.all.iter().all(|connection| connection.in_flight.load(Ordering::Relaxed) == 3));
-        assert!(tokio::time::timeout(Duration::from_millis(20), pool.lease()).await.is_err(), "all are full");
-        leases.pop();
-        drop(pool.lease().await);
+        assert_eq!(pool.slots().available_permits(), 6, "the lanes' pumps take them");
         leases.clear();
         assert!(pool.all.iter().all(|connection| connection.in_flight.load(Ordering::Relaxed) == 0));
     }
@@ -159,28 +184,28 @@ mod tests {
     async fn a_connection_without_any_answer_is_taken_for_dead() {
         let pool = pool(1, 10);
         let old = Instant::now().checked_sub(OLD).unwrap();
-        let aged = Opened { at: old, ..Opened::now(pool.lease().await.client().clone()) };
+        let aged = Opened { at: old, ..Opened::now(pool.lease().client().clone()) };
         *pool.all[0].current.lock().unwrap() = Arc::new(aged);
-        let (slow, quick) = (pool.lease().await, pool.lease().await);
+        let (slow, quick) = (pool.lease(), pool.lease());
         quick.answered();
         slow.timed_out();
-        assert!(Arc::ptr_eq(&pool.lease().await.opened, &slow.opened), "one slow answer among others");
+        assert!(Arc::ptr_eq(&pool.lease().opened, &slow.opened), "one slow answer among others");
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let silent = pool.lease().await;
+        let silent = pool.lease();
         silent.timed_out();
-        assert!(!Arc::ptr_eq(&pool.lease().await.opened, &slow.opened));
+        assert!(!Arc::ptr_eq(&pool.lease().opened, &slow.opened));
     }
 
     #[tokio::test]
     async fn a_connection_is_replaced_once() {
         let pool = pool(1, 10);
-        let (one, two) = (pool.lease().await, pool.lease().await);
+        let (one, two) = (pool.lease(), pool.lease());
         one.replace(OLD);
-        assert!(Arc::ptr_eq(&pool.lease().await.opened, &one.opened), "too young");
+        assert!(Arc::ptr_eq(&pool.lease().opened, &one.opened), "too young");
         one.replace(Duration::ZERO);
-        let next = pool.lease().await;
+        let next = pool.lease();
         assert!(!Arc::ptr_eq(&next.opened, &one.opened));
         two.replace(Duration::ZERO);
-        assert!(Arc::ptr_eq(&pool.lease().await.opened, &next.opened), "it was replaced already");
+        assert!(Arc::ptr_eq(&pool.lease().opened, &next.opened), "it was replaced already");
     }
 }

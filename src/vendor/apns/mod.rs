@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::HeaderValue;
+use tokio::sync::Semaphore;
 
 pub use account::{Account, Defaults, Environment, Sound};
 pub(super) use account::{check_token, taken_apart};
@@ -115,6 +116,10 @@ impl Vendor for Apns {
         }
     }
 
+    fn slots(&self) -> Option<Arc<Semaphore>> {
+        Some(self.connections.slots())
+    }
+
     fn message_class(&self, _notification: &Notification) -> String {
         "alert".to_owned()
     }
@@ -147,7 +152,7 @@ impl Apns {
                 Ok(authorization) => authorization,
                 Err(error) => return Outcome::new(Reason::CertificateRefused).with_code(error.to_string()),
             };
-            let connection = self.connections.lease().await;
+            let connection = self.connections.lease();
             let mut request = connection
                 .client()
                 .post(&url)
@@ -174,6 +179,7 @@ impl Apns {
             match advice {
                 Advice::Keep => {}
                 Advice::NewConnection => connection.replace(connections::LEAST_AGE),
+                Advice::NewConnections => connection.replace_all(),
                 Advice::NewConnectionIfOld => connection.replace(connections::OLD),
                 Advice::NewToken => {
                     let is_replaced = self

@@ -8,6 +8,7 @@ use rouse::clock::Clock;
 use serde_json::Value;
 use sqlx::PgPool;
 
+use super::checker::on_the_wire;
 use super::fleet::{CALLS_IN_FLIGHT, Fleet};
 use super::load::Load;
 use super::postgres::Postgres;
@@ -73,22 +74,31 @@ async fn fleet_with(database: Vec<(String, String)>, servers: &[(String, String)
 }
 
 /// Jumps an hour ahead, back, and an hour behind, with failures in between, so that retries wait across the jumps.
-async fn jump(fake: &FakeTime, fleet: &Fleet, fault: &str) {
+async fn jump(fake: &FakeTime, mut fleet: Fleet, fault: &str) {
     let load = fleet.load("jump", 100);
     load.accepts(100).await;
+    let mut has_killed = false;
     for hours in [1, 0, -1, 0] {
         let busy = rouse::simulator::Misbehaviour::Status { status: 503, body: String::new(), retry_after: None };
         fleet.vendor.fault(rouse::simulator::Fault::times(busy, 15));
         fake.set(TimeDelta::hours(hours));
-        load.accepts(200).await;
+        load.accepts(150).await;
+        if hours == 0 && !has_killed {
+            // Its clock, ahead of the database's, dies with it; the new one starts by the database's.
+            has_killed = true;
+            assert!(fleet.take_overs().await.abs() < 0.5, "nobody looks dead: {:?}", fleet.logs());
+            fleet.kill(1).await;
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            fleet.revive(1).await;
+        }
     }
     let record = load.finish().await;
     let mut verdict = fleet.check(&record).await;
     // Measured with a clock that jumped; what counts is that nothing waited for an hour to pass.
     verdict.longest = std::time::Duration::ZERO;
-    verdict.insist(fault, 0);
+    verdict.insist(fault, on_the_wire(CALLS_IN_FLIGHT));
     assert!(verdict.settled_in < Duration::from_secs(20), "{verdict:?}");
-    assert!(fleet.take_overs().await.abs() < 0.5, "nobody looks dead: {:?}", fleet.logs());
+    assert!(fleet.take_overs().await < 1.5, "nobody but the killed one looks dead: {:?}", fleet.logs());
     assert_eq!(fleet.ready(0).await, 200);
 }
 
@@ -96,14 +106,14 @@ async fn jump(fake: &FakeTime, fleet: &Fleet, fault: &str) {
 async fn the_servers_clocks_jump_an_hour_both_ways() {
     let Some(fake) = FakeTime::find("servers") else { return };
     let (_postgres, fleet) = fleet_with(Vec::new(), &fake.environment()).await;
-    jump(&fake, &fleet, "the servers' clocks jump an hour ahead and back, behind and back").await;
+    jump(&fake, fleet, "the servers' clocks jump an hour ahead and back, behind and back").await;
 }
 
 #[tokio::test]
 async fn the_databases_clock_jumps_an_hour_both_ways() {
     let Some(fake) = FakeTime::find("database") else { return };
     let (_postgres, fleet) = fleet_with(fake.environment(), &[]).await;
-    jump(&fake, &fleet, "the database's clock jumps an hour ahead and back, behind and back").await;
+    jump(&fake, fleet, "the database's clock jumps an hour ahead and back, behind and back").await;
 }
 
 #[tokio::test]
@@ -132,7 +142,7 @@ async fn midnight_comes_while_two_servers_are_told_the_same_messages() {
     assert_eq!(days, 2, "messages on both sides of midnight");
     assert!(record.statuses.get(&200).is_some_and(|replays| *replays > 100), "{:?}", record.statuses);
     let verdict = fleet.check(&record).await;
-    verdict.insist("midnight under load, every message posted to two servers at once", CALLS_IN_FLIGHT);
+    verdict.insist("midnight under load, every message posted to two servers at once", 0);
     assert_eq!(verdict.duplicates, 0);
     let (_, trace): (u16, Value) = fleet
         .call(

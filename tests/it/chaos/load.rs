@@ -15,6 +15,8 @@ use crate::world::{APP, merged};
 const CONNECTIONS: u64 = 16;
 /// Between two tries of one message.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// However bad the fault, messages are accepted again within this.
+const RECOVERS_WITHIN: Duration = Duration::from_mins(2);
 /// One try.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -102,8 +104,9 @@ impl Load {
 
     /// Resolves when so many more were accepted.
     pub(crate) async fn accepts(&self, more: u64) {
-        let goal = self.accepted() + more;
+        let (goal, since) = (self.accepted() + more, std::time::Instant::now());
         while self.accepted() < goal {
+            assert!(since.elapsed() < RECOVERS_WITHIN, "{more} more messages are not accepted");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -7,7 +7,7 @@ use rouse::simulator::Latency;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::checker::sample;
+use super::checker::{on_the_wire, sample};
 use super::fleet::{CALLS_IN_FLIGHT, Fleet};
 use super::link::Link;
 use super::postgres::Postgres;
@@ -40,7 +40,7 @@ async fn a_kill_under_load_loses_nothing_that_was_accepted(pool: PgPool) {
             "kill round {round}: {waiting} waiting at the kill, all over {:.1} s after readiness",
             took.as_secs_f64()
         ));
-        verdict.insist("one server killed under load, restarted", CALLS_IN_FLIGHT);
+        verdict.insist("one server killed under load, restarted", on_the_wire(CALLS_IN_FLIGHT));
         assert!(took <= RECOVERED_IN, "{took:?}");
     }
     assert!(fleet.servers[0].take().unwrap().terminate().await.success());
@@ -73,7 +73,7 @@ async fn each_is_killed_in_turn(pool: &PgPool, count: usize) {
     }
     let record = load.finish().await;
     let verdict = fleet.check(&record).await;
-    verdict.insist(&format!("each of {count} servers killed in turn"), CALLS_IN_FLIGHT * count as u64);
+    verdict.insist(&format!("each of {count} servers killed in turn"), on_the_wire(CALLS_IN_FLIGHT) * count as u64);
     sample(fleet.address(0), &fleet.key, &record).await;
     assert!(fleet.take_overs().await > 0.0, "{:?}", fleet.logs());
 }
@@ -103,7 +103,7 @@ async fn a_frozen_server_is_replaced_and_does_no_harm_when_it_goes_on(pool: PgPo
     load.accepts(100).await;
     let record = load.finish().await;
     let verdict = fleet.check(&record).await;
-    verdict.insist("one of two servers frozen for 15 s, then continued", CALLS_IN_FLIGHT);
+    verdict.insist("one of two servers frozen for 15 s, then continued", on_the_wire(CALLS_IN_FLIGHT));
     assert!(verdict.duplicates - before <= CALLS_IN_FLIGHT, "what it held was not sent after: {before} of {verdict:?}");
     assert!(fleet.metric(0, "push_instance_given_up_total").await >= 1.0, "{:?}", fleet.logs());
     assert!(fleet.metric(1, "push_take_overs_total").await >= 1.0);
@@ -155,7 +155,7 @@ async fn a_server_that_the_network_cuts_off_silently_is_replaced_and_comes_back(
     load.accepts(100).await;
     let record = load.finish().await;
     let verdict = fleet.check(&record).await;
-    verdict.insist("one of two servers cut off silently for 13 s", CALLS_IN_FLIGHT);
+    verdict.insist("one of two servers cut off silently for 13 s", on_the_wire(CALLS_IN_FLIGHT));
     assert_eq!(record.without_retry_after, 0);
 }
 
@@ -171,7 +171,7 @@ async fn what_one_server_is_told_the_others_know(pool: PgPool) {
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
     // A message that the second server holds in memory is cancelled through the first.
-    fleet.vendor.set_latency(Latency::fixed(2_000));
+    fleet.vendor.set_latency(Latency::fixed(4_500));
     let message = |number: u32| {
         json!({"message_id": format!("cancel-{number}"), "body": "hello", "to": [{"user_id": "user-1"}],
             "data": {"ext": format!("cancel-{number}")}})
@@ -227,6 +227,9 @@ async fn the_servers_share_a_certificates_rate_limit(pool: PgPool) {
     assert!((120..=220).contains(&alone), "{alone} calls in 3 s of the one that is left");
     fleet.revive(1).await;
     assert_eq!(fleet.call(0, Method::PATCH, &path, &json!({"rate_limit": 100_000})).await.0, 200);
-    fleet.check(&load.finish().await).await.insist("a rate limit shared by two servers, one killed", CALLS_IN_FLIGHT);
+    fleet
+        .check(&load.finish().await)
+        .await
+        .insist("a rate limit shared by two servers, one killed", on_the_wire(CALLS_IN_FLIGHT));
     drop(fleet.servers.drain(..).collect::<Vec<Option<Program>>>());
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::checker::{Phones, check};
+use super::checker::{Phones, check, on_the_wire};
 use super::fleet::{CALLS_IN_FLIGHT, Fleet};
 use super::link::Link;
 use super::load::{Load, Record, Target};
@@ -312,7 +312,7 @@ async fn judge(soak: &Soak, trouble: Trouble, record: &Record, duplicates_before
     verdict.duplicates -= *duplicates_before;
     *duplicates_before += verdict.duplicates;
 
-    verdict.insist(&format!("soak: {trouble:?}"), CALLS_IN_FLIGHT * 64);
+    verdict.insist(&format!("soak: {trouble:?}"), on_the_wire(CALLS_IN_FLIGHT * 2));
     assert_eq!(record.without_retry_after, 0);
     Stretch {
         trouble,

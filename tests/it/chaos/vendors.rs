@@ -49,8 +49,8 @@ impl TwoVendors {
 
     /// p99 from acceptance to the recorded end of an app's deliveries that ended lately.
     async fn p99(&self, app: i64, last: Duration) -> Duration {
-        let seconds: Option<f64> = sqlx::query_scalar(
-            "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM at)::float8 - accepted_s) FROM (
+        let (seconds, ended): (Option<f64>, i64) = sqlx::query_as(
+            "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM at)::float8 - accepted_s), count(*) FROM (
                  SELECT at, ('x' || lpad(left(replace(delivery_id::text, '-', ''), 12), 16, '0'))::bit(64)::bigint::float8 / 1000
                      AS accepted_s
                  FROM delivery_events WHERE app_id = $1 AND final AND at > now() - make_interval(secs => $2)) AS ended",
@@ -60,7 +60,10 @@ impl TwoVendors {
         .fetch_one(&self.fleet.pool)
         .await
         .unwrap();
-        Duration::from_secs_f64(seconds.unwrap_or_default())
+        // A lane that stands still would have no times at all.
+        let expected = last.as_secs_f64() * 10.0;
+        assert!(f64::from(i32::try_from(ended).unwrap()) > expected, "only {ended} ended in {last:?}");
+        Duration::from_secs_f64(seconds.unwrap())
     }
 }
 
