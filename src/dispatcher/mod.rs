@@ -93,6 +93,12 @@ pub struct LaneStatus {
     pub holds: Vec<(String, DateTime<Utc>)>,
 }
 
+impl LaneStatus {
+    fn idle() -> Self {
+        Self { held: 0, breaker_open: false, prune_breaker_open: false, rate_share: 1.0, holds: Vec::new() }
+    }
+}
+
 impl Dispatcher {
     /// Registers this process and starts its workers.
     /// # Errors
@@ -248,7 +254,12 @@ impl Dispatcher {
 
     /// How a certificate's lane stands.
     pub fn lane_status(&self, certificate_id: CertificateId) -> LaneStatus {
-        let lane = self.inner.lane(certificate_id);
+        // Asked also of a certificate that is just being made: no lane comes into being by a look.
+        let lane = {
+            let lanes = self.inner.lanes.read().unwrap_or_else(PoisonError::into_inner);
+            lanes.get(&certificate_id).map(Arc::clone)
+        };
+        let Some(lane) = lane else { return LaneStatus::idle() };
         let now = self.inner.clock.now();
         let state = lane.state();
         LaneStatus {
@@ -374,7 +385,7 @@ impl Inner {
     fn lane_options(&self, certificate_id: CertificateId) -> LaneOptions {
         LaneOptions {
             capacity: self.options.lane_capacity,
-            calls_in_flight: self.directory.calls_in_flight(certificate_id).unwrap_or(self.options.calls_in_flight),
+            calls_in_flight: self.calls_in_flight(certificate_id),
             breaker: BreakerOptions {
                 failures: self.options.breaker_failures,
                 min_open: Duration::from_millis(self.options.breaker_min_open_ms),
@@ -382,6 +393,10 @@ impl Inner {
             },
             prune_min_dead: self.options.prune_breaker_min_dead,
         }
+    }
+
+    fn calls_in_flight(&self, certificate_id: CertificateId) -> usize {
+        self.directory.calls_in_flight(certificate_id).unwrap_or(self.options.calls_in_flight)
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -567,6 +582,8 @@ async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, "cannot read which message classes are held"),
         }
         for lane in inner.all_lanes() {
+            // One that was made before its certificate was known has the usual bound.
+            lane.widen(inner.calls_in_flight(lane.certificate_id));
             lane.wake.notify_one();
         }
         inner.sweep_now.notify_one();

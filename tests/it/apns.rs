@@ -348,6 +348,25 @@ async fn an_expired_provider_token_means_a_wrong_clock_when_it_is_young(pool: Pg
     assert_eq!(apns.reasons(&notification, "attempt").await, ["accepted"]);
 }
 
+/// A push is a stream, not a connection: hundreds are in flight on two.
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn hundreds_of_pushes_are_in_flight_on_two_connections(pool: PgPool) {
+    let apns = Apns::start(pool).await;
+    assert_eq!(apns.outcome(&apns.sent("alice", plain()).await).await, "accepted", "the connections stand");
+    apns.vendor.set_latency(Latency::fixed(1_500));
+    let since = std::time::Instant::now();
+    let posts = (0..300).map(|number| {
+        let body = apns.message("alice", json!({"data": {"ext": format!("w-{number}")}}));
+        let apns = &apns;
+        async move { apns.post_notification(&body).await.ok() }
+    });
+    futures_util::future::join_all(posts).await;
+    until("300 pushes", || async { (apns.vendor.received_total() >= 301).then_some(()) }).await;
+    // 64 at a time would be five rounds of 1.5 s.
+    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert!(apns.vendor.connections_opened() <= 2);
+}
+
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_stream_limit_is_kept_whatever_it_is(pool: PgPool) {
     let apns = Apns::with(
