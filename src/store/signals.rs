@@ -1,4 +1,5 @@
-//! What instances tell each other by `NOTIFY`. Who misses a signal catches up by looking: nothing depends on one alone.
+//! What instances tell each other by `NOTIFY`. Who misses a change catches up by looking; who misses a cancellation sends
+//! what it holds of that notification.
 
 use sqlx::PgExecutor;
 use sqlx::postgres::{PgListener, PgPool};
