@@ -214,7 +214,10 @@ impl Worker {
     fn rows(&self, plans: &[Plan]) -> Acceptance {
         let now = self.clock.now();
         let mut group = Acceptance::default();
-        for plan in plans {
+        // Groups of two instances that insert the same keys in different order would wait for each other.
+        let mut in_order: Vec<&Plan> = plans.iter().collect();
+        in_order.sort_unstable_by_key(|plan| (plan.new.app_id.0, &*plan.new.message_id, plan.new.part));
+        for plan in in_order {
             let id = plan.notification.notification_id.0;
             let app_id = plan.new.app_id.0;
             let deliveries = plan.deliveries();

@@ -450,3 +450,26 @@ async fn bad_accounts_and_tokens_are_refused_with_the_field_named(pool: PgPool) 
         sqlx::query_scalar("SELECT token FROM devices WHERE user_id = 'carol'").fetch_one(&apns.pool).await.unwrap();
     assert_eq!(stored, "ab".repeat(32), "lower case, as Apple's path has it");
 }
+
+/// What really goes over the wire, decrypted: the preface of HTTP/2, and each payload as it is. With `ROUSE_SHOW_BYTES` the
+/// exchange is printed.
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn the_bytes_on_the_socket_are_http_2_and_raw_utf_8(pool: PgPool) {
+    let apns = Apns::with(pool, |apple| apple.capture_bytes = 64 * 1024, &[]).await;
+    let fields = json!({"title": "小红", "body": "晚上一起吃饭吗？", "conversation_id": "c1", "data": {"ext": "m-1"}});
+    assert_eq!(apns.outcome(&apns.sent("alice", fields).await).await, "accepted");
+    let captured = apns.vendor.captured();
+    let all: Vec<u8> = captured.iter().flat_map(|part| part.bytes.iter().copied()).collect();
+    let contains = |wanted: &str| all.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+    assert!(contains("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    assert!(contains(
+        r#"{"aps":{"alert":{"title":"小红","body":"晚上一起吃饭吗？"},"sound":"default","thread-id":"c1"},"ext":"m-1"}"#
+    ));
+    if std::env::var_os("ROUSE_SHOW_BYTES").is_some() {
+        for part in &captured {
+            let bytes = String::from_utf8_lossy(&part.bytes).escape_debug().to_string();
+            crate::chaos::say(&format!("{:?} {} bytes: {bytes}", part.direction, part.bytes.len()));
+        }
+        crate::chaos::say(&apns.vendor.calls()[0].transcript());
+    }
+}

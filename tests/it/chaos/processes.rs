@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use rouse::simulator::Latency;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::checker::{on_the_wire, sample};
@@ -171,7 +171,8 @@ async fn what_one_server_is_told_the_others_know(pool: PgPool) {
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     }
     // A message that the second server holds in memory is cancelled through the first.
-    fleet.vendor.set_latency(Latency::fixed(4_500));
+    // So few calls a second that nearly all of it waits in memory.
+    assert_eq!(fleet.call(0, Method::PATCH, &path, &json!({"rate_limit": 1})).await.0, 200);
     let message = |number: u32| {
         json!({"message_id": format!("cancel-{number}"), "body": "hello", "to": [{"user_id": "user-1"}],
             "data": {"ext": format!("cancel-{number}")}})
@@ -183,12 +184,13 @@ async fn what_one_server_is_told_the_others_know(pool: PgPool) {
         assert_eq!(status, 202, "{answer}");
         ids.push(answer["notification_id"].as_str().unwrap().to_owned());
     }
-    // 16 are on the wire; the rest waits in memory.
+    // A few were sent; the rest waits in memory.
     for id in &ids[20..] {
         let (status, _) =
             fleet.call(0, Method::DELETE, &format!("/v1/apps/{APP}/notifications/{id}"), &json!({})).await;
         assert_eq!(status, 200);
     }
+    assert_eq!(fleet.call(0, Method::PATCH, &path, &json!({"rate_limit": 10_000})).await.0, 200);
     until("the end of all", || async {
         let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&pool).await.unwrap();
         (waiting == 0).then_some(())
@@ -220,11 +222,11 @@ async fn the_servers_share_a_certificates_rate_limit(pool: PgPool) {
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     let together = calls_in_3_s(&fleet).await;
-    assert!((120..=220).contains(&together), "{together} calls in 3 s of two servers at 60 a second");
+    assert!((100..=230).contains(&together), "{together} calls in 3 s of two servers at 60 a second");
     fleet.kill(1).await;
     tokio::time::sleep(Duration::from_secs(8)).await;
     let alone = calls_in_3_s(&fleet).await;
-    assert!((120..=220).contains(&alone), "{alone} calls in 3 s of the one that is left");
+    assert!((100..=230).contains(&alone), "{alone} calls in 3 s of the one that is left");
     fleet.revive(1).await;
     assert_eq!(fleet.call(0, Method::PATCH, &path, &json!({"rate_limit": 100_000})).await.0, 200);
     fleet
@@ -232,4 +234,29 @@ async fn the_servers_share_a_certificates_rate_limit(pool: PgPool) {
         .await
         .insist("a rate limit shared by two servers, one killed", on_the_wire(CALLS_IN_FLIGHT));
     drop(fleet.servers.drain(..).collect::<Vec<Option<Program>>>());
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn the_same_messages_in_opposite_order_do_not_stand_in_each_others_way(pool: PgPool) {
+    let fleet = Fleet::start(&pool, 2).await;
+    let path = format!("/v1/apps/{APP}/notifications:batch");
+    for round in 0..25 {
+        let message = |number: u32| {
+            json!({"message_id": format!("twin-{round}-{number}"), "body": "hello",
+                "to": [{"user_id": format!("user-{}", number % 64)}], "data": {"ext": format!("twin-{round}-{number}")}})
+        };
+        let forward: Vec<Value> = (0..100).map(message).collect();
+        let backward: Vec<Value> = (0..100).rev().map(message).collect();
+        let (forward, backward) = (json!({"notifications": forward}), json!({"notifications": backward}));
+        let answers =
+            tokio::join!(fleet.call(0, Method::POST, &path, &forward), fleet.call(1, Method::POST, &path, &backward));
+        let statuses = |answer: &Value| -> Vec<u64> {
+            answer["results"].as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect()
+        };
+        let (first, mut second) = (statuses(&answers.0.1), statuses(&answers.1.1));
+        second.reverse();
+        for (number, pair) in first.into_iter().zip(second).enumerate() {
+            assert!(matches!(pair, (202, 200) | (200, 202)), "twin-{round}-{number}: {pair:?} {:?}", fleet.logs());
+        }
+    }
 }
