@@ -7,7 +7,14 @@ use std::time::Duration;
 use rouse::config::Settings;
 
 /// Names that are no settings: the file to read, the placeholder of a rule, the rounds of a test.
-const OTHERS: [&str; 3] = ["ROUSE_CONFIG_FILE", "ROUSE_SECTION__KEY", "ROUSE_KILL_ROUNDS"];
+const OTHERS: [&str; 6] = [
+    "ROUSE_CONFIG_FILE",
+    "ROUSE_SECTION__KEY",
+    "ROUSE_KILL_ROUNDS",
+    "ROUSE_FAULTS",
+    "ROUSE_SOAK_SEED",
+    "ROUSE_SHOW_BYTES",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

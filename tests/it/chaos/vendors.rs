@@ -112,7 +112,9 @@ async fn a_vendor_fails(pool: &PgPool, misbehaviour: Option<Misbehaviour>, fault
     ));
     verdict.insist(fault, CALLS_IN_FLIGHT * 2);
     assert!(backlog > 100, "there was something to drain: {backlog}");
-    assert!(fresh_verdict.lost.is_empty() && fresh_verdict.longest < Duration::from_secs(2), "{fresh_verdict:?}");
+    // Some tenths of a second; longer while the other server has not found out yet: what it accepts waits in the database,
+    // until its next look at the vendor, 10 s at most.
+    assert!(fresh_verdict.lost.is_empty() && fresh_verdict.longest < Duration::from_secs(10), "{fresh_verdict:?}");
     check(pool, &[&two.other as &dyn Phones], &other_record).await.insist(&format!("{fault}: the other vendor"), 0);
     assert!(
         during <= before * 3 + Duration::from_millis(100),
