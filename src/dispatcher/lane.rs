@@ -69,7 +69,7 @@ pub struct LaneState {
     pub prune: PruneBreaker,
     /// Answers in a row that hint at a wrong configuration.
     pub suspects: u32,
-    /// The revision of the certificate that breaker and suspects are about.
+    /// The revision of the certificate that the prune breaker and the suspects are about.
     pub revision: i64,
     /// Message classes whose quota is spent, and until when.
     pub holds: HashMap<String, DateTime<Utc>>,
