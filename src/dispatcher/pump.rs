@@ -75,11 +75,8 @@ pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
     }
 }
 
-/// What bounds the calls of this lane together with others', while there is something to send.
+/// What bounds the calls of this lane together with others'.
 fn shared_slots(inner: &Inner, lane: &Lane) -> Option<Arc<Semaphore>> {
-    if lane.state().queued() == 0 {
-        return None;
-    }
     inner.directory.snapshot().certificates.get(&lane.certificate_id)?.ready()?.slots()
 }
 

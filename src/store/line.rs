@@ -73,11 +73,6 @@ impl Line {
         };
         Ok(OpenLine { line: self, connection: Some(connection) })
     }
-
-    /// Gives the connection back to its pool.
-    pub fn hang_up(&self) {
-        drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
 }
 
 /// A [`Line`] in use. Unless [`OpenLine::keep`] says that all is well, it is closed at the end.

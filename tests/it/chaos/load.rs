@@ -31,8 +31,6 @@ pub(crate) struct Record {
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// 503 and 429 without Retry-After.
     pub(crate) without_retry_after: u64,
-    /// From the first try to the acceptance, milliseconds.
-    pub(crate) accepted_after_ms: Vec<u64>,
 }
 
 /// Where and what to post.
@@ -139,7 +137,6 @@ impl Post {
         let body = json!({"message_id": message_id, "body": "hello", "data": {"ext": message_id},
             "to": [{"user_id": user}]});
         let body = merged(body, self.target.fields.clone());
-        let began = std::time::Instant::now();
         for attempt in 0_u64.. {
             let server = {
                 let servers = self.target.servers.lock().unwrap();
@@ -161,7 +158,6 @@ impl Post {
                         *record.news.entry(message_id.clone()).or_default() += 1;
                     }
                     record.accepted.insert(message_id, user);
-                    record.accepted_after_ms.push(u64::try_from(began.elapsed().as_millis()).unwrap());
                     return;
                 }
             }
