@@ -98,12 +98,6 @@ impl Directory {
         self.snapshot.load()
     }
 
-    /// Calls that a certificate may have in flight, where its vendor has a bound of its own.
-    pub fn calls_in_flight(&self, certificate_id: CertificateId) -> Option<usize> {
-        let snapshot = self.snapshot();
-        self.registry.calls_in_flight(snapshot.certificates.get(&certificate_id)?.certificate.vendor)
-    }
-
     /// Notifications that callers cancel from now on, on any instance.
     pub fn cancellations(&self) -> broadcast::Receiver<(AppId, NotificationId)> {
         self.cancelled.subscribe()

@@ -44,10 +44,8 @@ pub struct Parcel {
 #[derive(Debug)]
 pub struct Lane {
     pub certificate_id: CertificateId,
-    /// Calls in flight.
+    /// Calls in flight, where the vendor has no bound of its own.
     pub slots: Arc<Semaphore>,
-    /// How many there are in all.
-    calls_in_flight: AtomicUsize,
     /// Something came in, or the lane may be open again.
     pub wake: Notify,
     /// Deliveries reserved, queued or in flight.
@@ -111,7 +109,6 @@ impl Lane {
         Self {
             certificate_id,
             slots: Arc::new(Semaphore::new(options.calls_in_flight)),
-            calls_in_flight: AtomicUsize::new(options.calls_in_flight),
             wake: Notify::new(),
             held: AtomicUsize::new(0),
             capacity: options.capacity,
@@ -127,12 +124,6 @@ impl Lane {
                 holds: HashMap::new(),
             }),
         }
-    }
-
-    /// Allows at least so many calls in flight.
-    pub fn widen(&self, calls_in_flight: usize) {
-        let before = self.calls_in_flight.fetch_max(calls_in_flight, Ordering::AcqRel);
-        self.slots.add_permits(calls_in_flight.saturating_sub(before));
     }
 
     /// The lane's state.
@@ -332,15 +323,6 @@ mod tests {
         assert_eq!(lane.room(Instant::now()), 5, "never more than half");
         lane.release(3);
         assert!(lane.reserve(10));
-    }
-
-    #[test]
-    fn a_lane_is_widened_once() {
-        let lane = lane(10);
-        lane.widen(5);
-        lane.widen(5);
-        lane.widen(3);
-        assert_eq!(lane.slots.available_permits(), 5);
     }
 
     #[test]

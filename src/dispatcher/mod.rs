@@ -373,7 +373,7 @@ impl Inner {
         }
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(certificate_id).or_insert_with(|| {
-            let lane = Arc::new(Lane::new(certificate_id, self.lane_options(certificate_id)));
+            let lane = Arc::new(Lane::new(certificate_id, self.lane_options()));
             if let Some(inner) = self.this.upgrade() {
                 self.tasks.spawn(pump(inner, Arc::clone(&lane)));
             }
@@ -382,10 +382,10 @@ impl Inner {
         Arc::clone(lane)
     }
 
-    fn lane_options(&self, certificate_id: CertificateId) -> LaneOptions {
+    fn lane_options(&self) -> LaneOptions {
         LaneOptions {
             capacity: self.options.lane_capacity,
-            calls_in_flight: self.calls_in_flight(certificate_id),
+            calls_in_flight: self.options.calls_in_flight,
             breaker: BreakerOptions {
                 failures: self.options.breaker_failures,
                 min_open: Duration::from_millis(self.options.breaker_min_open_ms),
@@ -393,10 +393,6 @@ impl Inner {
             },
             prune_min_dead: self.options.prune_breaker_min_dead,
         }
-    }
-
-    fn calls_in_flight(&self, certificate_id: CertificateId) -> usize {
-        self.directory.calls_in_flight(certificate_id).unwrap_or(self.options.calls_in_flight)
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -582,8 +578,6 @@ async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, "cannot read which message classes are held"),
         }
         for lane in inner.all_lanes() {
-            // One that was made before its certificate was known has the usual bound.
-            lane.widen(inner.calls_in_flight(lane.certificate_id));
             lane.wake.notify_one();
         }
         inner.sweep_now.notify_one();

@@ -32,40 +32,33 @@ pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
         if inner.is_draining() {
             return;
         }
-        let permit = tokio::select! {
-            permit = Arc::clone(&lane.slots).acquire_owned() => permit,
+        // Before anything is taken out: what is judged is sent at once.
+        let slot = tokio::select! {
+            slot = slots(&inner, &lane).acquire_owned() => slot,
             () = inner.draining.cancelled() => return,
         };
-        let Ok(permit) = permit else { return };
-        // Before anything is taken out: what is judged is sent at once.
-        let shared = match shared_slots(&inner, &lane) {
-            Some(slots) => tokio::select! {
-                slot = slots.acquire_owned() => slot.ok(),
-                () = inner.draining.cancelled() => return,
-            },
-            None => None,
-        };
+        let Ok(slot) = slot else { return };
         match turn(&inner, &lane) {
             Turn::Send(entry, parcel) => {
                 let (inner, lane) = (Arc::clone(&inner), Arc::clone(&lane));
                 inner.tasks.clone().spawn(async move {
                     attempt::attempt(&inner, &lane, &entry, parcel).await;
-                    std::mem::drop((permit, shared));
+                    std::mem::drop(slot);
                 });
             }
             Turn::Wait(wait) => {
-                std::mem::drop((permit, shared));
+                std::mem::drop(slot);
                 tokio::select! {
                     () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
                     () = inner.draining.cancelled() => return,
                 }
             }
             Turn::GiveBack(reason, until) => {
-                std::mem::drop((permit, shared));
+                std::mem::drop(slot);
                 give_back(&inner, &lane, Some((reason, until))).await;
             }
             Turn::Idle => {
-                std::mem::drop((permit, shared));
+                std::mem::drop(slot);
                 tokio::select! {
                     () = lane.wake.notified() => {}
                     () = inner.draining.cancelled() => return,
@@ -75,9 +68,11 @@ pub(super) async fn pump(inner: Arc<Inner>, lane: Arc<Lane>) {
     }
 }
 
-/// What bounds the calls of this lane together with others'.
-fn shared_slots(inner: &Inner, lane: &Lane) -> Option<Arc<Semaphore>> {
-    inner.directory.snapshot().certificates.get(&lane.certificate_id)?.ready()?.slots()
+/// What bounds the calls of a lane: what its certificate shares with others, else the lane's own.
+fn slots(inner: &Inner, lane: &Lane) -> Arc<Semaphore> {
+    let snapshot = inner.directory.snapshot();
+    let vendor = snapshot.certificates.get(&lane.certificate_id).and_then(|entry| entry.ready());
+    vendor.and_then(|vendor| vendor.slots()).unwrap_or_else(|| Arc::clone(&lane.slots))
 }
 
 fn turn(inner: &Inner, lane: &Lane) -> Turn {

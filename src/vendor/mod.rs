@@ -121,8 +121,8 @@ pub trait Vendor: Send + Sync + 'static {
     /// Batch size, text counting, rates.
     fn limits(&self) -> Limits;
 
-    /// Where several certificates share what bounds their calls (the streams of one credential's connections): one permit
-    /// for each call, taken before the devices are judged, so that no call waits after it.
+    /// Where several certificates share what bounds their calls (the streams of one credential's connections), instead of
+    /// `dispatch.calls_in_flight`: one permit for each call, taken before the devices are judged, so that no call waits after it.
     fn slots(&self) -> Option<Arc<Semaphore>> {
         None
     }

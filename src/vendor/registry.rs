@@ -141,13 +141,6 @@ impl Registry {
         Ok(Self { http, apns, hosts: settings.clone() })
     }
 
-    /// Calls that a certificate may have in flight, where the vendor has a bound of its own: a push to APNs is a stream and
-    /// not a connection.
-    pub fn calls_in_flight(&self, kind: VendorKind) -> Option<usize> {
-        let apns = &self.hosts.apns;
-        (kind == VendorKind::Apns).then_some(apns.connections * apns.streams_per_connection)
-    }
-
     /// Opens a certificate's secrets and makes its adapter.
     pub fn build(&self, certificate: &Certificate, sealer: &Sealer) -> Result<Arc<dyn Vendor>, BuildError> {
         let plain = sealer.open(certificate.certificate_id, &certificate.key_id, &certificate.sealed)?;
