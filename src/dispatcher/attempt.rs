@@ -126,13 +126,16 @@ async fn send(
         .collect();
     telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
     let started = Instant::now();
-    let call = async {
-        if is_fit { std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind().await.ok() } else { None }
+    let panicked = || Outcome::new(Reason::Unrecognised).with_code("adapter panicked").for_each(targets.len());
+    let mut outcomes = if is_fit {
+        let call = std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind();
+        call.await.unwrap_or_else(|_| {
+            tracing::error!(vendor = %vendor.kind(), "an adapter panicked");
+            panicked()
+        })
+    } else {
+        panicked()
     };
-    let mut outcomes = call.await.unwrap_or_else(|| {
-        tracing::error!(vendor = %vendor.kind(), "an adapter panicked");
-        Outcome::new(Reason::Unrecognised).with_code("adapter panicked").for_each(targets.len())
-    });
     let elapsed = started.elapsed();
     telemetry::metrics::call_ended(vendor.kind(), elapsed);
     // An adapter that answers too few outcomes has a bug; the message is not lost for it.

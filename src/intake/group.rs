@@ -341,11 +341,11 @@ impl Worker {
         while !unsettled.is_empty() {
             tokio::time::sleep(Duration::from_millis(250)).await;
             let ids: Vec<Uuid> = unsettled.iter().flat_map(|(_, _, parts)| parts).filter_map(first_delivery).collect();
-            match bounded(STATEMENT_LIMIT, store::deliveries::owned(&self.database.api, owner, &ids)).await {
-                Ok(stored_ids) => {
+            match bounded(STATEMENT_LIMIT, store::deliveries::owners(&self.database.api, &ids)).await {
+                Ok(owners) => {
                     let answered = *answered_since.get_or_insert_with(Instant::now);
-                    let is_stored =
-                        |parts: &[Part]| parts.iter().filter_map(first_delivery).any(|id| stored_ids.contains(&id));
+                    let is_mine = |id: Uuid| owners.get(&id) == Some(&Some(owner));
+                    let is_stored = |parts: &[Part]| parts.iter().filter_map(first_delivery).any(is_mine);
                     let (stored, others): (Vec<_>, Vec<_>) =
                         unsettled.into_iter().partition(|(_, _, parts)| is_stored(parts));
                     for (notification, expires_at, parts) in stored {

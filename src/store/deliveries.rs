@@ -75,22 +75,6 @@ pub async fn claim(
         .collect())
 }
 
-/// Which of these deliveries `instance` owns.
-pub async fn owned(
-    db: impl PgExecutor<'_>,
-    instance: InstanceId,
-    delivery_ids: &[Uuid],
-) -> sqlx::Result<std::collections::HashSet<Uuid>> {
-    let ids = sqlx::query_scalar!(
-        "SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($2) AND owner = $1",
-        instance.0,
-        delivery_ids,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(ids.into_iter().collect())
-}
-
 /// Who owns these deliveries. Waits for whoever is about to change them: a claim whose commit is still on its way is seen
 /// as it ends.
 pub async fn owners(

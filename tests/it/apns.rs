@@ -45,10 +45,10 @@ impl Deref for Apns {
 }
 
 /// A CA file that goes with the test.
-struct CaFile(std::path::PathBuf);
+pub(crate) struct CaFile(pub(crate) std::path::PathBuf);
 
 impl CaFile {
-    fn of(vendor: &ApnsSimulator) -> Self {
+    pub(crate) fn of(vendor: &ApnsSimulator) -> Self {
         let path = std::env::temp_dir().join(format!("rouse-it-{}-{}.pem", std::process::id(), vendor.addr().port()));
         vendor.write_ca(&path).unwrap();
         Self(path)

@@ -86,6 +86,11 @@ impl Postgres {
     }
 
     fn run(&self, program: &str, args: &[&str], data: &Path) {
+        let status = self.command(program, args, data).status().unwrap();
+        assert!(status.success(), "{program} {args:?}: {status}");
+    }
+
+    fn command(&self, program: &str, args: &[&str], data: &Path) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.args(args).arg(data).current_dir("/").env("LC_ALL", "C");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -93,8 +98,7 @@ impl Postgres {
         if let Some(user) = unprivileged() {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        let status = command.status().unwrap();
-        assert!(status.success(), "{program} {args:?}: {status}");
+        command
     }
 }
 
@@ -106,14 +110,9 @@ fn unprivileged() -> Option<User> {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let mut command = Command::new(self.bin.join("pg_ctl"));
-        command.args(["-m", "immediate", "stop", "-D"]).arg(self.dir.join("data")).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some(user) = unprivileged() {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
+        let mut stop = self.command("pg_ctl", &["-m", "immediate", "stop", "-D"], &self.dir.join("data"));
         // It may be down already.
-        drop(command.status());
+        drop(stop.status());
         drop(std::fs::remove_dir_all(&self.dir));
     }
 }

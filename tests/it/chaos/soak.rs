@@ -18,6 +18,7 @@ use super::link::Link;
 use super::load::{Load, Record, Target};
 use super::postgres::Postgres;
 use super::say;
+use crate::apns::CaFile;
 use crate::world::{APP, CERTIFICATE};
 
 const SERVERS: usize = 3;
@@ -111,7 +112,7 @@ struct Soak {
     link: Link,
     fleet: Fleet,
     apns: ApnsSimulator,
-    _ca: std::path::PathBuf,
+    _ca: CaFile,
 }
 
 impl Soak {
@@ -125,15 +126,15 @@ impl Soak {
             ..ApnsWorld::default()
         };
         let apns = ApnsSimulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), world).await.unwrap();
-        let ca = std::env::temp_dir().join(format!("rouse-soak-{}.pem", apns.addr().port()));
-        apns.write_ca(&ca).unwrap();
+        let ca = CaFile::of(&apns);
         let postgres = Postgres::start().await;
         let link = Link::to(postgres.port).await;
         let mut urls = vec![postgres.url(); SERVERS - 1];
         urls.push(Postgres::url_at(link.port));
         let pool = PgPool::connect_lazy(&postgres.url()).unwrap();
         let url = apns.url();
-        let settings = [("VENDORS__APNS__PRODUCTION", url.as_str()), ("VENDORS__EXTRA_CA_FILE", ca.to_str().unwrap())];
+        let settings =
+            [("VENDORS__APNS__PRODUCTION", url.as_str()), ("VENDORS__EXTRA_CA_FILE", ca.0.to_str().unwrap())];
         let fleet = Fleet::with(pool, urls, &settings, &[]).await;
         let certificate = json!({"vendor": "apns", "certificate_id": APNS_CERTIFICATE, "topic": TOPIC,
             "environment": "production", "key_p8": key.p8_pem(), "key_id": "ABC123DEFG", "team_id": "TEAM123456"});
