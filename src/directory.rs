@@ -3,28 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Notify, broadcast};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, Notify};
 
 use crate::domain::certificate::{Certificate, CertificateState};
-use crate::domain::id::{AppId, CertificateId, NotificationId};
+use crate::domain::id::{AppId, CertificateId};
 use crate::secrets::Sealer;
 use crate::store::api_keys::ApiKey;
 use crate::store::apps::App;
 use crate::store::line::{STATEMENT_LIMIT, WORK_LIMIT, bounded};
-use crate::store::signals::{Ear, Signal};
 use crate::store::{self, Database};
 use crate::vendor::Vendor;
 use crate::vendor::registry::Registry;
-
-/// How often changes are looked for when no notification came.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Cancellations that may wait to be acted upon; more are missed here, and what waits in the database is cancelled anyway.
-const CANCELLATIONS_IN_HAND: usize = 1_000;
 
 /// A certificate with its adapter.
 pub struct Entry {
@@ -65,7 +57,6 @@ pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
     version: Mutex<Version>,
     changed: Notify,
-    cancelled: broadcast::Sender<(AppId, NotificationId)>,
     database: Database,
     registry: Registry,
     pub sealer: Sealer,
@@ -86,7 +77,6 @@ impl Directory {
             snapshot: ArcSwap::default(),
             version: Mutex::default(),
             changed: Notify::new(),
-            cancelled: broadcast::channel(CANCELLATIONS_IN_HAND).0,
             database,
             registry,
             sealer,
@@ -96,11 +86,6 @@ impl Directory {
     /// The current view; cheap.
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
-    }
-
-    /// Notifications that callers cancel from now on, on any instance.
-    pub fn cancellations(&self) -> broadcast::Receiver<(AppId, NotificationId)> {
-        self.cancelled.subscribe()
     }
 
     /// Resolves after the next change.
@@ -153,39 +138,6 @@ impl Directory {
         Arc::new(Entry { certificate, adapter })
     }
 
-    /// Follows other instances' changes until stopped: by notification, and by polling where one was missed.
-    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut ear = None;
-        let mut look = tokio::time::interval(POLL_INTERVAL);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            if ear.is_none() {
-                ear = Ear::open(&self.database.api).await.ok();
-            }
-            let mut is_told = false;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = look.tick() => {}
-                signal = next_signal(&mut ear) => match signal {
-                    Some(Signal::Directory) => is_told = true,
-                    Some(Signal::Cancelled(app_id, notification)) => {
-                        // Nobody listens only while the server starts or stops.
-                        let _nobody = self.cancelled.send((app_id, notification));
-                        continue;
-                    }
-                    None => {
-                        ear = None;
-                        tokio::time::sleep(Duration::from_millis(200)).await;
-                    }
-                },
-            }
-            let refreshed = if is_told { self.refresh().await } else { self.refresh_if_changed().await };
-            if let Err(error) = refreshed {
-                tracing::warn!(%error, "cannot look for changed certificates; will try again");
-            }
-        }
-    }
-
     /// Looks whether there is something that nobody told of yet: another instance may have made it a moment ago. One look
     /// serves all who asked before it began.
     /// # Errors
@@ -199,7 +151,10 @@ impl Directory {
         self.look(&mut version).await
     }
 
-    async fn refresh_if_changed(&self) -> sqlx::Result<()> {
+    /// Loads everything anew if something changed.
+    /// # Errors
+    /// Database errors: the view stays as it was.
+    pub async fn refresh_if_changed(&self) -> sqlx::Result<()> {
         let mut version = self.version.lock().await;
         self.look(&mut version).await
     }
@@ -212,13 +167,5 @@ impl Directory {
         }
         version.looked_at = Some(begun);
         Ok(())
-    }
-}
-
-/// `None`: the connection broke.
-async fn next_signal(ear: &mut Option<Ear>) -> Option<Signal> {
-    match ear {
-        Some(ear) => ear.next().await.ok(),
-        None => std::future::pending().await,
     }
 }

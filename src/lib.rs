@@ -15,6 +15,7 @@ pub mod maintenance;
 pub mod secrets;
 pub mod server;
 pub mod sessions;
+pub mod signals;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -23,7 +23,7 @@ use crate::store::api_keys::{ApiKey, Scope};
 use crate::store::audit::AuditEvent;
 use crate::vendor::http::HttpClientError;
 use crate::vendor::registry::Registry;
-use crate::{MIGRATOR, maintenance, store, telemetry};
+use crate::{MIGRATOR, maintenance, signals, store, telemetry};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,12 @@ impl Server {
         );
         let key_use = Arc::new(KeyUse::default());
         let background = TaskTracker::new();
-        background.spawn(Arc::clone(&directory).follow(stop_background.clone()));
+        background.spawn(signals::follow(
+            database.clone(),
+            Arc::clone(&directory),
+            dispatcher.clone(),
+            stop_background.clone(),
+        ));
         background.spawn(maintenance::run(
             database.clone(),
             dispatcher.clone(),

@@ -4,7 +4,9 @@
 
 mod attempt;
 mod breaker;
+mod holds;
 mod instance;
+mod judgement;
 pub mod lane;
 mod pacer;
 mod peers;
@@ -19,20 +21,16 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Dispatch;
 use crate::directory::{Directory, Entry};
-use crate::domain::certificate::CertificateState;
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
 use crate::domain::notification::Notification;
-use crate::store::audit::AuditEvent;
-use crate::store::line::{STATEMENT_LIMIT, bounded};
 use crate::store::{self, Database};
-use crate::vendor::outcome::Outcome;
 pub use attempt::CANCELLED_BY_CALLER;
 use breaker::{BreakerOptions, Gate};
 use instance::Instance;
@@ -43,10 +41,6 @@ pub use revocations::Revocations;
 
 /// Results that may wait for the recorder before lanes stall.
 const RESULTS_IN_HAND: usize = 20_000;
-/// A hold that ends this much later than the one before is news.
-const NEW_HOLD_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
-/// How often the holds of other instances are read when nothing told of them.
-const HOLDS_EVERY: Duration = Duration::from_secs(15);
 /// Deliveries a lane may hold although the memory of all lanes is spent.
 const LANE_SHARE: usize = 256;
 
@@ -140,11 +134,8 @@ impl Dispatcher {
         tasks.spawn(recorder::run(Arc::clone(&inner), received, stop.clone()));
         tasks.spawn(sweeper::run(Arc::clone(&inner), inner.draining.clone()));
         tasks.spawn(sweeper::expire(Arc::clone(&inner), inner.draining.clone()));
-        tasks.spawn(wake_lanes(Arc::clone(&inner), inner.draining.clone()));
-        let cancellations = inner.directory.cancellations();
-        let dispatcher = Self { inner, stop, tasks };
-        dispatcher.tasks.spawn(cancel_as_told(dispatcher.clone(), cancellations));
-        Ok(dispatcher)
+        tasks.spawn(holds::follow(Arc::clone(&inner), inner.draining.clone()));
+        Ok(Self { inner, stop, tasks })
     }
 
     /// This process among others.
@@ -399,20 +390,6 @@ impl Inner {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Message classes are held as the database says, whoever found their quota spent or resumed them.
-    fn replace_holds(&self, holds: Vec<store::holds::Hold>) {
-        let mut by_certificate: HashMap<i64, HashMap<String, DateTime<Utc>>> = HashMap::new();
-        for hold in holds {
-            by_certificate.entry(hold.certificate_id).or_default().insert(hold.message_class, hold.held_until);
-        }
-        for lane in self.all_lanes() {
-            lane.state().holds = by_certificate.remove(&lane.certificate_id.0).unwrap_or_default();
-        }
-        for (certificate_id, classes) in by_certificate {
-            self.lane(CertificateId(certificate_id)).state().holds = classes;
-        }
-    }
-
     fn is_cancelled(&self, notification: &Notification) -> bool {
         self.cancelled.contains(notification.app_id, &notification.notification_id.to_string(), "")
     }
@@ -470,116 +447,11 @@ impl Inner {
         }
     }
 
-    /// The vendor refused a certificate: it is paused on every instance, its deliveries wait, an operator is told.
-    async fn refuse_certificate(&self, entry: &Entry, outcomes: &[Outcome]) {
-        let certificate = &entry.certificate;
-        let is_known = self.directory.snapshot().certificates.get(&certificate.certificate_id).is_none_or(|current| {
-            current.certificate.revision != certificate.revision
-                || current.certificate.state != CertificateState::Active
-        });
-        if is_known {
-            return;
-        }
-        let code = outcomes.iter().find_map(|outcome| outcome.vendor_code.as_deref()).unwrap_or("no code");
-        let reason = format!("{} answered {code}", certificate.vendor);
-        match bounded(STATEMENT_LIMIT, self.store_refusal(certificate, &reason)).await {
-            Ok(true) => {
-                tracing::error!(
-                    certificate.id = certificate.certificate_id.0, vendor = %certificate.vendor, vendor.code = code,
-                    "the vendor refuses this certificate: paused, its deliveries wait"
-                );
-                crate::telemetry::metrics::certificate_refused(certificate.vendor);
-            }
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "cannot pause a refused certificate"),
-        }
-    }
-
-    async fn store_refusal(
-        &self,
-        certificate: &crate::domain::certificate::Certificate,
-        reason: &str,
-    ) -> sqlx::Result<bool> {
-        let now = self.clock.now();
-        let mut transaction = self.database.api.begin().await?;
-        let (id, revision) = (certificate.certificate_id, certificate.revision);
-        let is_refused = store::certificates::refuse(&mut *transaction, id, revision, reason, now).await?;
-        if is_refused {
-            let detail = serde_json::json!({"reason": reason});
-            let app_id = Some(certificate.app_id);
-            let event = AuditEvent::by_server(now, "certificate.refuse", app_id, format!("certificate {id}"), detail);
-            store::audit::insert(&mut *transaction, &event).await?;
-            store::signals::directory_changed(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        self.directory.refresh().await?;
-        Ok(is_refused)
-    }
-
-    async fn hold_class(&self, lane: &Lane, class: &str, until: DateTime<Utc>, vendor_code: Option<&str>) {
-        let before = lane.state().holds.insert(class.to_owned(), until);
-        if before.is_some_and(|before| until - before < NEW_HOLD_AFTER) {
-            return; // told by the first of the calls that were on the wire
-        }
-        tracing::error!(
-            certificate.id = lane.certificate_id.0, class, %until,
-            "the daily quota of this message class is spent: held until the vendor resets it"
-        );
-        let id = lane.certificate_id;
-        let stored = async {
-            store::holds::upsert(&self.database.api, id, class, until, vendor_code).await?;
-            store::signals::directory_changed(&self.database.api).await // the other instances hold it too
-        };
-        if let Err(error) = bounded(STATEMENT_LIMIT, stored).await {
-            tracing::warn!(%error, "cannot store a hold; it is forgotten on restart");
-        }
-    }
-
     /// The calls a second this instance may make for a certificate.
     fn calls_per_second(&self, entry: &Entry, lowest_tier: u32) -> f64 {
         let limit = entry.certificate.rate_limit.map_or(f64::from(lowest_tier), f64::from);
         #[expect(clippy::cast_precision_loss, reason = "a handful of instances")]
         let alive = self.instance.alive() as f64;
         limit / alive
-    }
-}
-
-/// Acts upon what callers cancelled on other instances.
-async fn cancel_as_told(dispatcher: Dispatcher, mut told: broadcast::Receiver<(AppId, NotificationId)>) {
-    let draining = dispatcher.inner.draining.clone();
-    loop {
-        let received = tokio::select! {
-            () = draining.cancelled() => return,
-            received = told.recv() => received,
-        };
-        match received {
-            Ok((app_id, notification)) => {
-                dispatcher.cancel(app_id, notification).await;
-            }
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "too many cancellations at once; what lanes hold of some is sent");
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Wakes every lane when apps, certificates or keys changed: a paused one may be open again.
-async fn wake_lanes(inner: Arc<Inner>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = inner.directory.changed() => {}
-            // Should a signal be missed: a hold that another instance found.
-            () = tokio::time::sleep(HOLDS_EVERY) => {}
-        }
-        match bounded(STATEMENT_LIMIT, store::holds::load(&inner.database.api, inner.clock.now())).await {
-            Ok(holds) => inner.replace_holds(holds),
-            Err(error) => tracing::warn!(%error, "cannot read which message classes are held"),
-        }
-        for lane in inner.all_lanes() {
-            lane.wake.notify_one();
-        }
-        inner.sweep_now.notify_one();
     }
 }
