@@ -85,7 +85,6 @@ fn bare(options: &HttpOptions) -> Result<ClientBuilder, HttpClientError> {
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub retry_after: Option<Duration>,
     pub body: Vec<u8>,
 }
 
@@ -107,12 +106,16 @@ impl Failure {
 impl Reply {
     /// Sends a request and reads its answer.
     pub async fn fetch(request: RequestBuilder) -> Result<Self, Failure> {
-        let response = request.send().await.map_err(|error| failure(&error))?;
+        let mut response = request.send().await.map_err(|error| failure(&error))?;
         let status = response.status();
-        let headers = response.headers().clone();
-        let retry_after = retry_after(&response);
+        let headers = std::mem::take(response.headers_mut());
         let body = bounded_body(response).await?;
-        Ok(Self { status, headers, retry_after, body })
+        Ok(Self { status, headers, body })
+    }
+
+    /// `Retry-After` in seconds; the date form is not used by any vendor and is ignored.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
     }
 }
 
@@ -125,11 +128,6 @@ async fn bounded_body(mut response: Response) -> Result<Vec<u8>, Failure> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// `Retry-After` in seconds; the date form is not used by any vendor and is ignored.
-fn retry_after(response: &Response) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn failure(error: &reqwest::Error) -> Failure {

@@ -45,7 +45,7 @@ pub(super) fn classify(reply: &Reply) -> (Outcome, Advice) {
         None => format!("HTTP {status}"),
     };
     let mut outcome = Outcome::new(row.reason).with_code(code);
-    outcome.retry_after = reply.retry_after;
+    outcome.retry_after = reply.retry_after();
     outcome.is_suspect = row.is_suspect;
     outcome.spares_lane = row.spares_lane;
     if row.reason == Reason::TokenGone {
@@ -138,7 +138,7 @@ mod tests {
     fn reply(status: u16, body: &str) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert("apns-id", "11111111-2222-3333-4444-555555555555".parse().unwrap());
-        Reply { status: StatusCode::from_u16(status).unwrap(), headers, retry_after: None, body: body.into() }
+        Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() }
     }
 
     fn refused(status: u16, reason: &str) -> (Outcome, Advice) {

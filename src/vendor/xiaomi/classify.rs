@@ -33,7 +33,7 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
     let data = data_object(answer.data);
     let mut whole_call = Outcome::new(reason).with_code(answer.code.to_string());
     whole_call.is_suspect = is_suspect;
-    whole_call.retry_after = reply.retry_after;
+    whole_call.retry_after = reply.retry_after();
     if reason != Reason::Accepted {
         return whole_call.for_each(targets.len());
     }
@@ -59,7 +59,7 @@ fn by_status(reply: &Reply) -> Outcome {
         _ => Reason::Unrecognised,
     };
     let mut outcome = Outcome::new(reason).with_code(format!("HTTP {}", reply.status.as_u16()));
-    outcome.retry_after = reply.retry_after;
+    outcome.retry_after = reply.retry_after();
     // The path and the form are the same for every message: a 4xx is about us, not about this message alone.
     outcome.is_suspect = reason == Reason::PayloadRefused;
     outcome
@@ -134,7 +134,6 @@ mod tests {
         Reply {
             status: StatusCode::from_u16(status).unwrap(),
             headers: reqwest::header::HeaderMap::new(),
-            retry_after: None,
             body: body.as_bytes().to_vec(),
         }
     }
@@ -251,7 +250,7 @@ mod tests {
             assert_eq!(outcome.vendor_code, Some(format!("HTTP {status}")));
         }
         let mut busy = reply(429, "");
-        busy.retry_after = Some(Duration::from_secs(7));
+        busy.headers.insert(reqwest::header::RETRY_AFTER, 7.into());
         assert_eq!(classify(&busy, &targets(&["a"]))[0].retry_after, Some(Duration::from_secs(7)));
     }
 
