@@ -28,25 +28,61 @@ pub(super) struct Tap<IO> {
 
 /// What the client sends, without the acknowledgements of frames that `h2` never sent.
 struct Incoming {
-    /// Bytes to pass on as they are: the preface, then the payload of one frame after the other.
-    left: usize,
-    head: Vec<u8>,
+    cutter: Cutter,
     ready: BytesMut,
 }
 
 /// What `h2` sends, with further frames between its own.
 #[derive(Default)]
 struct Outgoing {
-    left: usize,
-    head: Vec<u8>,
+    cutter: Cutter,
     /// Whether the last frame wants a CONTINUATION.
     open: bool,
     waiting: BytesMut,
 }
 
+/// Finds the frames in a stream of bytes.
+#[derive(Default)]
+struct Cutter {
+    /// Bytes to pass on as they are: the client's preface, then the payload of one frame after the other.
+    left: usize,
+    /// What has come of the next frame's head.
+    head: Vec<u8>,
+}
+
+enum Piece<'a> {
+    Payload(&'a [u8]),
+    Head(Head),
+    /// The head is not whole yet.
+    More,
+}
+
+impl Cutter {
+    const fn is_between_frames(&self) -> bool {
+        self.left == 0 && self.head.is_empty()
+    }
+
+    /// Takes the next piece off the front of `bytes`.
+    fn take<'a>(&mut self, bytes: &mut &'a [u8]) -> Piece<'a> {
+        let wanted = if self.left > 0 { self.left } else { HEAD_BYTES - self.head.len() };
+        let (now, later) = bytes.split_at(wanted.min(bytes.len()));
+        *bytes = later;
+        if self.left > 0 {
+            self.left -= now.len();
+            return Piece::Payload(now);
+        }
+        self.head.extend_from_slice(now);
+        let Ok(head) = self.head.as_slice().try_into() else { return Piece::More };
+        let head = Head::read(head);
+        self.head.clear();
+        self.left = head.length;
+        Piece::Head(head)
+    }
+}
+
 impl<IO> Tap<IO> {
     pub(super) fn new(io: IO, connection: Arc<Connection>, floor: Arc<Floor>) -> Self {
-        let incoming = Incoming { left: PREFACE_BYTES, head: Vec::new(), ready: BytesMut::new() };
+        let incoming = Incoming { cutter: Cutter { left: PREFACE_BYTES, head: Vec::new() }, ready: BytesMut::new() };
         Self { io, connection, floor, incoming, outgoing: Outgoing::default(), chunk: vec![0; 16 << 10] }
     }
 }
@@ -54,62 +90,47 @@ impl<IO> Tap<IO> {
 impl Incoming {
     fn push(&mut self, mut bytes: &[u8], connection: &Connection) {
         while !bytes.is_empty() {
-            if self.left > 0 {
-                let (now, later) = bytes.split_at(self.left.min(bytes.len()));
-                self.ready.extend_from_slice(now);
-                self.left -= now.len();
-                bytes = later;
-                continue;
+            match self.cutter.take(&mut bytes) {
+                Piece::Payload(payload) => self.ready.extend_from_slice(payload),
+                // An acknowledgement has no payload.
+                Piece::Head(head) if head.is_settings_ack() && !connection.settings_acknowledged() => {}
+                Piece::Head(head) => {
+                    connection.seen(head);
+                    head.write(&mut self.ready);
+                }
+                Piece::More => {}
             }
-            let (now, later) = bytes.split_at((HEAD_BYTES - self.head.len()).min(bytes.len()));
-            self.head.extend_from_slice(now);
-            bytes = later;
-            let Ok(head) = self.head.as_slice().try_into() else { continue };
-            let head = Head::read(head);
-            self.head.clear();
-            if head.is_settings_ack() && !connection.settings_acknowledged() {
-                continue;
-            }
-            connection.seen(head);
-            head.write(&mut self.ready);
-            self.left = head.length;
         }
     }
 }
 
 impl Outgoing {
     const fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.head.is_empty() && !self.open
+        self.cutter.is_between_frames() && !self.open
     }
 
     fn push(&mut self, mut bytes: &[u8], connection: &Connection) {
         while !bytes.is_empty() {
-            if self.left > 0 {
-                let (now, later) = bytes.split_at(self.left.min(bytes.len()));
-                self.waiting.extend_from_slice(now);
-                self.left -= now.len();
-                bytes = later;
-                continue;
-            }
             if self.is_between_frames() {
                 connection.take_settings(&mut self.waiting);
             }
-            let (now, later) = bytes.split_at((HEAD_BYTES - self.head.len()).min(bytes.len()));
-            self.head.extend_from_slice(now);
-            bytes = later;
-            let Ok(head) = self.head.as_slice().try_into() else { continue };
-            let head = Head::read(head);
-            self.head.clear();
-            self.left = head.length;
-            self.open = head.is_open();
-            let limit = if head.is_settings() { connection.settings_sent() } else { None };
-            match limit {
-                Some(limit) => {
-                    Head { length: head.length + SETTING_BYTES, ..head }.write(&mut self.waiting);
-                    self.waiting.extend_from_slice(&stream_limit(limit));
-                }
-                None => head.write(&mut self.waiting),
+            match self.cutter.take(&mut bytes) {
+                Piece::Payload(payload) => self.waiting.extend_from_slice(payload),
+                Piece::Head(head) => self.begin(head, connection),
+                Piece::More => {}
             }
+        }
+    }
+
+    fn begin(&mut self, head: Head, connection: &Connection) {
+        self.open = head.is_open();
+        let limit = if head.is_settings() { connection.settings_sent() } else { None };
+        match limit {
+            Some(limit) => {
+                Head { length: head.length + SETTING_BYTES, ..head }.write(&mut self.waiting);
+                self.waiting.extend_from_slice(&stream_limit(limit));
+            }
+            None => head.write(&mut self.waiting),
         }
     }
 }
