@@ -6,11 +6,12 @@
 //! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]) and one for HTTP/2 over
 //! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
-//! [`XiaomiSimulator`] and [`ApnsSimulator`].
+//! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own.
 
 mod apns;
 mod clock;
 mod control;
+mod controls;
 mod exchange;
 mod fault;
 mod form;
@@ -19,6 +20,7 @@ mod http2;
 mod inbox;
 mod ledger;
 mod line;
+mod meter;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -32,6 +34,7 @@ pub use apns::{
     ApnsTeam, ApnsWorld,
 };
 pub use clock::{Now, system_clock};
+pub use controls::{Controls, Standin};
 pub use exchange::Shared;
 pub use fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
 pub use form::{Form, FormError};

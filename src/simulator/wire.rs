@@ -59,6 +59,16 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether its content type says: a form in UTF-8.
+    pub fn is_form(&self) -> bool {
+        is_utf_8(self.header("content-type").unwrap_or_default(), "application/x-www-form-urlencoded")
+    }
+
+    /// Whether its content type says: JSON in UTF-8.
+    pub fn is_json(&self) -> bool {
+        is_utf_8(self.header("content-type").unwrap_or_default(), "application/json")
+    }
+
     /// The body as form fields, decoded once. The content type is the vendor's to check.
     ///
     /// # Errors
@@ -118,4 +128,36 @@ pub trait Wire: Send + Sync + 'static {
 
     /// What `GET /_sim/state` shows of this vendor beside the shared counters.
     fn state(&self) -> serde_json::Value;
+}
+
+/// Whether a content type is this one, in UTF-8 where it says in what.
+fn is_utf_8(content_type: &str, wanted: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    kind.eq_ignore_ascii_case(wanted)
+        && parts.all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_in_utf_8_is_recognised_by_its_content_type() {
+        let cases = [
+            ("application/x-www-form-urlencoded", true),
+            ("application/x-www-form-urlencoded;charset=UTF-8", true),
+            ("Application/X-WWW-Form-Urlencoded; charset=\"utf-8\"", true),
+            ("application/x-www-form-urlencoded; charset=gbk", false),
+            ("application/x-www-form-urlencoded2", false),
+            ("application/json", false),
+            ("", false),
+        ];
+        for (content_type, wanted) in cases {
+            assert_eq!(is_utf_8(content_type, "application/x-www-form-urlencoded"), wanted, "{content_type}");
+        }
+    }
 }

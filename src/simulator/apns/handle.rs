@@ -1,7 +1,7 @@
 //! The handle of a running stand-in, for tests and commands.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,11 +9,12 @@ use super::authority::{ApnsAuthority, ApnsCertificate};
 use super::key::ApnsKey;
 use super::wire::Apns;
 use super::world::{ApnsEnvironment, ApnsTeam, ApnsWorld};
+use crate::simulator::controls::Controls;
 use crate::simulator::exchange::Desk;
-use crate::simulator::fault::{Fault, GoAway, Latency, Misbehaviour};
+use crate::simulator::fault::GoAway;
 use crate::simulator::http2::{CapturedBytes, Http2Server};
-use crate::simulator::inbox::{InboxCounts, Received, TokenState};
-use crate::simulator::ledger::{Call, EndpointCounts};
+use crate::simulator::inbox::{Received, TokenState};
+use crate::simulator::ledger::EndpointCounts;
 use crate::simulator::server::StartError;
 
 /// The handle of a running stand-in. Clones share it; it ends with [`stop`](Self::stop) or with the last clone.
@@ -21,12 +22,21 @@ use crate::simulator::server::StartError;
 pub struct ApnsSimulator {
     server: Arc<Server>,
     apns: Arc<Apns>,
+    controls: Controls,
 }
 
 struct Server {
     addr: SocketAddr,
     scheme: &'static str,
     running: Mutex<Option<Http2Server>>,
+}
+
+impl Deref for ApnsSimulator {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        &self.controls
+    }
 }
 
 impl ApnsSimulator {
@@ -39,7 +49,8 @@ impl ApnsSimulator {
         let apns = Arc::new(Apns::new(world).map_err(|error| StartError::Tls(error.to_string()))?);
         let server = listen(addr, scheme, &apns).await?;
         let server = Server { addr: server.addr(), scheme, running: Mutex::new(Some(server)) };
-        Ok(Self { server: Arc::new(server), apns })
+        let controls = Controls(Arc::clone(&apns.shared));
+        Ok(Self { server: Arc::new(server), apns, controls })
     }
 
     /// Where it listens, such as `https://127.0.0.1:7301`: the value of Rouse's setting `vendors.apns.production` or
@@ -151,27 +162,6 @@ impl ApnsSimulator {
         self.apns.shared.inboxes.set_region(&device(token), environment.name());
     }
 
-    /// The next request is answered with this reason of the document and its status; a reason it does not have is 400,
-    /// or the status written before it: `422 NewReason`.
-    pub fn answer_next(&self, reason: &str) {
-        self.fault(Fault::once(Misbehaviour::Code { code: reason.to_owned().into(), reason: None }));
-    }
-
-    /// Adds a fault; a bare [`Misbehaviour`] holds until the faults are cleared.
-    pub fn fault(&self, fault: impl Into<Fault>) {
-        self.apns.shared.faults.add(fault.into());
-    }
-
-    /// Delays every request before it is processed.
-    pub fn set_latency(&self, latency: Latency) {
-        self.apns.shared.faults.set_latency(latency);
-    }
-
-    /// Ends all faults and the latency. Rules for connections stay.
-    pub fn clear_faults(&self) {
-        self.apns.shared.faults.clear();
-    }
-
     /// Sets the stream limit, on open connections too.
     pub fn set_stream_limit(&self, streams: u32) {
         self.apns.set_streams(streams);
@@ -223,28 +213,9 @@ impl ApnsSimulator {
         self.apns.floor.captured()
     }
 
-    /// The last 10,000 requests with headers, body and answer, oldest first. Empty in counters-only mode.
-    pub fn calls(&self) -> Vec<Call> {
-        self.apns.shared.ledger.calls()
-    }
-
-    /// Requests read since the start.
-    pub fn requests_total(&self) -> u64 {
-        self.apns.shared.ledger.requests()
-    }
-
     /// The counters of pushes.
     pub fn pushes(&self) -> EndpointCounts {
         self.apns.shared.ledger.endpoints().remove("/3/device").unwrap_or_default()
-    }
-
-    /// Which rules were broken, and how often, by reason and rule: `BadTopic topic does not fit the push type`.
-    pub fn broken_rules(&self) -> BTreeMap<String, u64> {
-        let mut rules = BTreeMap::new();
-        for (rule, count) in self.apns.shared.ledger.endpoints().into_values().flat_map(|counts| counts.refused) {
-            *rules.entry(rule).or_default() += count;
-        }
-        rules
     }
 
     /// What a device received, oldest first, at most the last 1,000. Empty in counters-only mode.
@@ -255,27 +226,6 @@ impl ApnsSimulator {
     /// What a device's lock screen shows now.
     pub fn shown(&self, token: &str) -> Vec<Received> {
         self.apns.shared.inboxes.shown(&device(token))
-    }
-
-    /// Notifications received, all devices together.
-    pub fn received_total(&self) -> u64 {
-        self.inbox_counts().received
-    }
-
-    /// The counters over all devices, also in counters-only mode. Deliveries are told apart by `apns-id`.
-    pub fn inbox_counts(&self) -> InboxCounts {
-        self.apns.shared.inboxes.counts()
-    }
-
-    /// How often the app's data was received, all devices together; also in counters-only mode. That is the member `ext`
-    /// beside `aps`, or all members as JSON where there is none.
-    pub fn payload_count(&self, data: &str) -> u64 {
-        self.apns.shared.inboxes.payload_count(data)
-    }
-
-    /// How often a collapse id was received, all devices together; also in counters-only mode.
-    pub fn collapse_id_count(&self, collapse_id: &str) -> u64 {
-        self.apns.shared.inboxes.notify_id_count(collapse_id)
     }
 
     /// How often a push was accepted under this `apns-id`; also in counters-only mode.

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use super::answer::Refusal;
 use super::gate::BAD_SECRET;
 use super::world::{ChannelClass, XiaomiApp, XiaomiChannel, XiaomiTemplate};
-
-/// China has one time zone, eight hours ahead of UTC, and no summer time.
-const CHINA_OFFSET_MS: i64 = 8 * 3_600_000;
-const DAY_MS: i64 = 86_400_000;
+use crate::simulator::meter::{DayCount, RateMeter};
 
 /// The part of the world that changes while it runs.
 #[derive(Debug, Default)]
@@ -17,8 +14,8 @@ pub(super) struct Accounts {
     apps: HashMap<String, XiaomiApp>,
     channels: HashMap<(String, String), XiaomiChannel>,
     templates: HashMap<(String, String), XiaomiTemplate>,
-    rates: HashMap<String, Rate>,
-    spent: HashMap<Bucket, Spent>,
+    rates: HashMap<String, RateMeter>,
+    spent: HashMap<Bucket, DayCount>,
 }
 
 /// What a daily quota is counted under.
@@ -26,18 +23,6 @@ pub(super) struct Accounts {
 pub(super) enum Bucket {
     Class(String, ChannelClass),
     Channel(String, String),
-}
-
-#[derive(Debug, Default)]
-struct Spent {
-    day: i64,
-    count: u64,
-}
-
-#[derive(Debug)]
-struct Rate {
-    tokens: f64,
-    at_ms: i64,
 }
 
 /// The daily quota a message falls under.
@@ -128,17 +113,8 @@ impl Accounts {
     /// Takes one request out of the app's bucket, which holds a second's worth.
     pub(super) fn take_rate(&mut self, secret: &str, now_ms: i64) -> Result<(), Refusal> {
         let Some(qps) = self.apps.get(secret).and_then(|app| app.qps) else { return Ok(()) };
-        let qps = f64::from(qps);
-        let rate = self.rates.entry(secret.to_owned()).or_insert(Rate { tokens: qps, at_ms: now_ms });
-        // A bucket is full after one second, so longer pauses need no exact count.
-        let elapsed_ms = u16::try_from((now_ms - rate.at_ms).clamp(0, 1_000)).unwrap_or(0);
-        rate.tokens = (rate.tokens + qps * f64::from(elapsed_ms) / 1_000.0).min(qps);
-        rate.at_ms = now_ms;
-        if rate.tokens < 1.0 {
-            return Err(Refusal::because(200_002, "exceed qps", "exceed qps".into()));
-        }
-        rate.tokens -= 1.0;
-        Ok(())
+        let rate = self.rates.entry(secret.to_owned()).or_insert_with(|| RateMeter::new(qps, now_ms));
+        if rate.take(qps, now_ms) { Ok(()) } else { Err(Refusal::because(200_002, "exceed qps", "exceed qps".into())) }
     }
 
     /// The quota a message falls under, refused when it is spent; `None`: unlimited.
@@ -161,8 +137,7 @@ impl Accounts {
             (None, Some(limit)) => (Bucket::Class(package.to_owned(), class), limit),
             (None, None) => return Ok(None),
         };
-        let day = china_day(now_ms);
-        let acked = self.spent.get(&bucket).filter(|spent| spent.day == day).map_or(0, |spent| spent.count);
+        let acked = self.spent.get(&bucket).map_or(0, |spent| spent.today(now_ms));
         if acked >= limit {
             let reason = format!("exceed quota, quota: {limit}, have acked: {acked}");
             return Err(Refusal::because(200_001, "the daily quota is spent", reason.into()));
@@ -172,16 +147,6 @@ impl Accounts {
 
     /// Counts delivered notifications.
     pub(super) fn spend(&mut self, quota: &Quota, count: usize, now_ms: i64) {
-        let day = china_day(now_ms);
-        let spent = self.spent.entry(quota.bucket.clone()).or_default();
-        if spent.day != day {
-            *spent = Spent { day, count: 0 };
-        }
-        spent.count += count as u64;
+        self.spent.entry(quota.bucket.clone()).or_default().add(count as u64, now_ms);
     }
-}
-
-/// Days since 1970 in China: quotas end at midnight there.
-const fn china_day(now_ms: i64) -> i64 {
-    (now_ms + CHINA_OFFSET_MS).div_euclid(DAY_MS)
 }

@@ -20,12 +20,11 @@ mod wire;
 mod world;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use super::fault::{Fault, Latency, Misbehaviour};
-use super::inbox::{InboxCounts, Received, TokenState};
-use super::ledger::{Call, EndpointCounts};
-use super::server::{Simulator, StartError};
+use super::controls::Standin;
+use super::server::StartError;
 use receipts::{CLICKED, Receipt};
 use url::Url;
 use wire::Xiaomi;
@@ -39,7 +38,7 @@ pub struct XiaomiSimulator {
 }
 
 struct Server {
-    simulator: Simulator,
+    standin: Standin,
     receipts: Arc<receipts::Receipts>,
 }
 
@@ -49,27 +48,30 @@ impl Drop for Server {
     }
 }
 
+impl Deref for XiaomiSimulator {
+    type Target = Standin;
+
+    fn deref(&self) -> &Standin {
+        &self.server.standin
+    }
+}
+
 impl XiaomiSimulator {
-    /// Starts on a loopback address; port 0 takes any free port.
+    /// Starts on a loopback address; port 0 takes any free port. Its address is Rouse's setting `vendors.xiaomi.cn`.
     ///
     /// # Errors
     /// [`StartError`]: not a loopback address, or the port is taken.
     pub async fn start(addr: SocketAddr, world: XiaomiWorld) -> Result<Self, StartError> {
         let xiaomi = Arc::new(Xiaomi::new(world));
-        let simulator = Simulator::start(addr, xiaomi.clone(), Arc::clone(&xiaomi.shared)).await?;
-        let server = Server { simulator, receipts: Arc::clone(&xiaomi.receipts) };
+        let standin = Standin::start(addr, xiaomi.clone(), &xiaomi.shared).await?;
+        let server = Server { standin, receipts: Arc::clone(&xiaomi.receipts) };
         Ok(Self { server: Arc::new(server), xiaomi })
-    }
-
-    /// Where it listens, such as `http://127.0.0.1:7300`: the value of Rouse's setting `vendors.xiaomi.cn`.
-    pub fn url(&self) -> String {
-        self.server.simulator.url()
     }
 
     /// Ends it: open connections are reset, receipts that wait are dropped, and the port is free again.
     pub async fn stop(&self) {
         self.xiaomi.receipts.stop();
-        self.server.simulator.stop().await;
+        self.server.standin.stop().await;
     }
 
     /// Makes an app known, or adds a package to a known one.
@@ -92,89 +94,9 @@ impl XiaomiSimulator {
         self.xiaomi.accounts().put_template(template);
     }
 
-    /// From now on a send to this token is refused: `bad_regids`, or 20301 when it is alone.
-    pub fn kill_token(&self, token: &str) {
-        self.mark_token(token, TokenState::Dead);
-    }
-
-    /// The token takes notifications again.
-    pub fn revive_token(&self, token: &str) {
-        self.mark_token(token, TokenState::Alive);
-    }
-
-    /// Sets a token's state: alive, dead, dead by receipt 16 only, or notifications off (receipt 32).
-    pub fn mark_token(&self, token: &str, state: TokenState) {
-        self.xiaomi.shared.inboxes.mark(token, state);
-    }
-
     /// Says where a token's device lives. In another region than this host's it is dead here.
     pub fn set_token_region(&self, token: &str, region: &str) {
         self.xiaomi.shared.inboxes.set_region(token, region);
-    }
-
-    /// The next request is answered with this code of the document and its usual reason.
-    pub fn answer_next(&self, code: i64) {
-        self.fault(Fault::once(Misbehaviour::Code { code: code.to_string().into(), reason: None }));
-    }
-
-    /// Adds a fault; a bare [`Misbehaviour`] holds until the faults are cleared.
-    pub fn fault(&self, fault: impl Into<Fault>) {
-        self.xiaomi.shared.faults.add(fault.into());
-    }
-
-    /// Delays every answer.
-    pub fn set_latency(&self, latency: Latency) {
-        self.xiaomi.shared.faults.set_latency(latency);
-    }
-
-    /// Ends all faults and the latency.
-    pub fn clear_faults(&self) {
-        self.xiaomi.shared.faults.clear();
-    }
-
-    /// The last 10,000 requests with headers, form and answer code, oldest first. Empty in counters-only mode.
-    pub fn calls(&self) -> Vec<Call> {
-        self.xiaomi.shared.ledger.calls()
-    }
-
-    /// Requests read since the start.
-    pub fn requests_total(&self) -> u64 {
-        self.xiaomi.shared.ledger.requests()
-    }
-
-    /// The counters of one endpoint, such as `/v3/message/regid`; `other` for paths the vendor does not have.
-    pub fn endpoint(&self, path: &str) -> EndpointCounts {
-        self.xiaomi.shared.ledger.endpoints().remove(path).unwrap_or_default()
-    }
-
-    /// What a device received, oldest first, at most the last 1,000. Empty in counters-only mode.
-    pub fn inbox(&self, token: &str) -> Vec<Received> {
-        self.xiaomi.shared.inboxes.received(token)
-    }
-
-    /// What a device's lock screen shows now.
-    pub fn shown(&self, token: &str) -> Vec<Received> {
-        self.xiaomi.shared.inboxes.shown(token)
-    }
-
-    /// Notifications received, all devices together.
-    pub fn received_total(&self) -> u64 {
-        self.inbox_counts().received
-    }
-
-    /// The counters over all devices, also in counters-only mode.
-    pub fn inbox_counts(&self) -> InboxCounts {
-        self.xiaomi.shared.inboxes.counts()
-    }
-
-    /// How often a payload was received, all devices together; also in counters-only mode.
-    pub fn payload_count(&self, payload: &str) -> u64 {
-        self.xiaomi.shared.inboxes.payload_count(payload)
-    }
-
-    /// How often a `notify_id` was received, all devices together; also in counters-only mode.
-    pub fn notify_id_count(&self, notify_id: &str) -> u64 {
-        self.xiaomi.shared.inboxes.notify_id_count(notify_id)
     }
 
     /// Whether this stand-in gave out this message id (`data.id`).

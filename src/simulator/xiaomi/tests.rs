@@ -8,9 +8,9 @@ use axum::extract::{RawForm, State};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::simulator::Hidden;
 use crate::simulator::form::Form;
 use crate::simulator::testing::{any_port, exchange};
+use crate::simulator::{Hidden, InboxCounts, Received, TokenState};
 
 const FIRST: &str = "//9TSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDErL3g=";
 const SECOND: &str = "+/tTSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDIrL3g=";

@@ -21,7 +21,7 @@ async fn the_example_is_accepted_and_reaches_the_device() {
     assert_eq!((received.push_type.as_deref(), received.app.as_str()), (Some("alert"), TOPIC));
     assert_eq!((received.message_id.as_str(), received.notify_id.as_deref()), (APNS_ID, Some("m-77")));
     assert_eq!(simulator.payload_count(r#"{"conv":"c1"}"#), 1);
-    assert_eq!((simulator.apns_id_count(APNS_ID), simulator.collapse_id_count("m-77")), (1, 1));
+    assert_eq!((simulator.apns_id_count(APNS_ID), simulator.notify_id_count("m-77")), (1, 1));
     assert_eq!((simulator.pushes().accepted, simulator.broken_rules().len()), (1, 0));
     let call = simulator.calls().pop().unwrap();
     let text = call.transcript();

@@ -1,0 +1,81 @@
+//! What vendors count: requests in a second, notifications in a day.
+
+/// China has one time zone, eight hours ahead of UTC, and no summer time.
+const CHINA_OFFSET_MS: i64 = 8 * 3_600_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// A bucket that holds a second's worth of units and fills evenly.
+#[derive(Debug)]
+pub(super) struct RateMeter {
+    tokens: f64,
+    at_ms: i64,
+}
+
+impl RateMeter {
+    /// Full.
+    pub(super) fn new(per_second: u32, now_ms: i64) -> Self {
+        Self { tokens: f64::from(per_second), at_ms: now_ms }
+    }
+
+    /// Takes one unit; false when there is none.
+    pub(super) fn take(&mut self, per_second: u32, now_ms: i64) -> bool {
+        let per_second = f64::from(per_second);
+        // A bucket is full after one second, so longer pauses need no exact count.
+        let elapsed_ms = u16::try_from((now_ms - self.at_ms).clamp(0, 1_000)).unwrap_or(0);
+        self.tokens = (self.tokens + per_second * f64::from(elapsed_ms) / 1_000.0).min(per_second);
+        self.at_ms = now_ms;
+        let has_one = self.tokens >= 1.0;
+        if has_one {
+            self.tokens -= 1.0;
+        }
+        has_one
+    }
+}
+
+/// A count that starts anew at midnight in China.
+#[derive(Debug, Default)]
+pub(super) struct DayCount {
+    day: i64,
+    count: u64,
+}
+
+impl DayCount {
+    /// What was counted today.
+    pub(super) const fn today(&self, now_ms: i64) -> u64 {
+        if self.day == china_day(now_ms) { self.count } else { 0 }
+    }
+
+    /// Counts some more.
+    pub(super) const fn add(&mut self, count: u64, now_ms: i64) {
+        self.count = self.today(now_ms) + count;
+        self.day = china_day(now_ms);
+    }
+}
+
+/// Days since 1970 in China.
+const fn china_day(now_ms: i64) -> i64 {
+    (now_ms + CHINA_OFFSET_MS).div_euclid(DAY_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_a_seconds_worth_and_fills_again() {
+        let mut meter = RateMeter::new(2, 0);
+        let taken: Vec<bool> = [0, 0, 0, 400, 500, 600, 5_000, 5_000, 5_000].map(|at_ms| meter.take(2, at_ms)).to_vec();
+        assert_eq!(taken, [true, true, false, false, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_day_ends_at_midnight_in_china() {
+        let midnight_ms = 16 * 3_600_000;
+        let mut count = DayCount::default();
+        count.add(3, midnight_ms - 1);
+        count.add(2, midnight_ms - 1);
+        assert_eq!((count.today(midnight_ms - 1), count.today(midnight_ms)), (5, 0));
+        count.add(1, midnight_ms);
+        assert_eq!(count.today(midnight_ms + 1), 1);
+    }
+}
