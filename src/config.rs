@@ -118,6 +118,10 @@ pub struct Vendors {
     pub extra_ca_file: PathBuf,
     pub apns: ApnsSettings,
     pub xiaomi: XiaomiHosts,
+    pub huawei: HuaweiHosts,
+    pub meizu: PushHost,
+    pub vivo: PushHost,
+    pub oppo: OppoHosts,
 }
 
 /// One host per environment, and how many connections a credential opens to it.
@@ -139,6 +143,29 @@ pub struct XiaomiHosts {
     pub r#in: String,
     pub eu: String,
     pub sg: String,
+}
+
+/// Where messages go, and where access tokens come from.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HuaweiHosts {
+    pub push: String,
+    pub token: String,
+}
+
+/// The only host of a vendor.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushHost {
+    pub push: String,
+}
+
+/// One host per region.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OppoHosts {
+    pub cn: String,
+    pub intl: String,
 }
 
 /// What is wrong with the settings.
@@ -228,7 +255,7 @@ impl Settings {
 
     /// Every vendor host with its key.
     pub fn vendor_hosts(&self) -> Vec<(&'static str, &str)> {
-        let (apns, xiaomi) = (&self.vendors.apns, &self.vendors.xiaomi);
+        let Vendors { apns, xiaomi, huawei, meizu, vivo, oppo, .. } = &self.vendors;
         vec![
             ("vendors.apns.production", &apns.production),
             ("vendors.apns.sandbox", &apns.sandbox),
@@ -237,6 +264,12 @@ impl Settings {
             ("vendors.xiaomi.in", &xiaomi.r#in),
             ("vendors.xiaomi.eu", &xiaomi.eu),
             ("vendors.xiaomi.sg", &xiaomi.sg),
+            ("vendors.huawei.push", &huawei.push),
+            ("vendors.huawei.token", &huawei.token),
+            ("vendors.meizu.push", &meizu.push),
+            ("vendors.vivo.push", &vivo.push),
+            ("vendors.oppo.cn", &oppo.cn),
+            ("vendors.oppo.intl", &oppo.intl),
         ]
     }
 

@@ -120,7 +120,8 @@ pub fn hex_digest(bytes: &[u8]) -> String {
     hex(&sha256(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         use std::fmt::Write as _;
         let _infallible = write!(text, "{byte:02x}");

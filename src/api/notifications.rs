@@ -162,12 +162,8 @@ fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotificatio
             return fail("data".to_owned(), format!("must be at most {MAX_DATA_BYTES} bytes of JSON, not {bytes}"));
         }
     }
-    if request.offline_push_info.as_ref().is_some_and(|info| info.push_flag > 1) {
-        return fail("offline_push_info.PushFlag".to_owned(), "must be 0 or 1".to_owned());
-    }
-    let apns = request.offline_push_info.as_ref().and_then(|info| info.apns_info.as_ref());
-    if apns.and_then(|apns| apns.relevance_score).is_some_and(|score| !(0.0..=1.0).contains(&score)) {
-        return fail("offline_push_info.ApnsInfo.RelevanceScore".to_owned(), "must be 0 to 1".to_owned());
+    if let Some(Err((path, message))) = request.offline_push_info.as_ref().map(OfflinePushInfo::check) {
+        return fail(format!("offline_push_info.{path}"), message);
     }
     let canonical = serde_json::to_vec(&request).map_err(|_| ApiError::Internal("a request is not JSON"))?;
     let mut body_hash = [0; 16];

@@ -22,7 +22,7 @@ use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
 use crate::telemetry;
 use crate::vendor::outcome::{Outcome, Reason};
-use crate::vendor::{Push, Target, Vendor};
+use crate::vendor::{Push, QuotaReset, Target, Vendor};
 
 /// The reason in the trace of what a caller cancelled.
 pub const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
@@ -120,7 +120,7 @@ async fn send(
     let targets: Vec<Target> = parcel
         .deliveries
         .iter()
-        .map(|held| Target { delivery_id: held.delivery_id, token: held.token.clone() })
+        .map(|held| Target { delivery_id: held.delivery_id, token: held.token.clone(), is_retry: held.attempts > 0 })
         .collect();
     telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
     let started = Instant::now();
@@ -143,7 +143,7 @@ async fn send(
         inner.refuse_certificate(entry, &outcomes).await;
     }
     if let Some(spent) = outcomes.iter().find(|outcome| outcome.reason == Reason::QuotaSpent) {
-        let until = vendor.limits().quota_reset.next(began_at);
+        let until = quota_reset(vendor, spent).next(began_at);
         inner.hold_class(lane, class, until, spent.vendor_code.as_deref()).await;
     }
     let ended_at = inner.clock.now();
@@ -163,6 +163,11 @@ async fn send(
         let parcel = Parcel { notification, judged_at, deliveries, ..parcel };
         retry_in_memory(inner, lane, parcel, wait);
     }
+}
+
+/// When the quota that this answer is about is full again.
+fn quota_reset(vendor: &Arc<dyn Vendor>, outcome: &Outcome) -> QuotaReset {
+    outcome.quota_reset.unwrap_or_else(|| vendor.limits().quota_reset)
 }
 
 /// What is the same for all targets of a call.
@@ -352,7 +357,7 @@ async fn conclude(
             }
         }
         Next::HoldClass => {
-            let due_at = call.vendor.limits().quota_reset.next(call.began_at);
+            let due_at = quota_reset(call.vendor, &outcome).next(call.began_at);
             detail.insert("held_until".to_owned(), json!(due_at));
             RowChange::Move { due_at, attempts: attempt, certificate_id: lane.certificate_id }
         }

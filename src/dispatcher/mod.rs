@@ -447,8 +447,8 @@ impl Inner {
         }
     }
 
-    /// The calls a second this instance may make for a certificate.
-    fn calls_per_second(&self, entry: &Entry, lowest_tier: u32) -> f64 {
+    /// What this instance may send for a certificate in a second, in the vendor's unit.
+    fn rate(&self, entry: &Entry, lowest_tier: u32) -> f64 {
         let limit = entry.certificate.rate_limit.map_or(f64::from(lowest_tier), f64::from);
         #[expect(clippy::cast_precision_loss, reason = "a handful of instances")]
         let alive = self.instance.alive() as f64;

@@ -1,4 +1,5 @@
-//! The rate limit of a lane: a token bucket whose rate halves when the vendor says "too fast" and recovers slowly.
+//! The rate limit of a lane, in calls or devices as the vendor counts: a token bucket whose rate halves when the vendor says
+//! "too fast" and recovers slowly.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 const LEAST_SHARE: f64 = 1.0 / 64.0;
 /// The share regained each second without a complaint.
 const RECOVERY_PER_SECOND: f64 = 0.05;
-/// Calls that may go at once after a pause, in seconds' worth of the rate.
+/// Units that may go at once after a pause, in seconds' worth of the rate.
 const BURST_S: f64 = 0.1;
 
 #[derive(Debug)]
@@ -23,12 +24,12 @@ impl Pacer {
         Self { share: 1.0, tokens: 1.0, updated_at: now, slowed_at: None }
     }
 
-    /// Takes one call at `calls_per_second`, or tells how long to wait before asking again.
-    pub fn take(&mut self, calls_per_second: f64, now: Instant) -> Result<(), Duration> {
+    /// Takes one unit at `per_second`, or tells how long to wait before asking again.
+    pub fn take(&mut self, per_second: f64, now: Instant) -> Result<(), Duration> {
         let elapsed_s = now.saturating_duration_since(self.updated_at).as_secs_f64();
         self.updated_at = now;
         self.share = (self.share + elapsed_s * RECOVERY_PER_SECOND).min(1.0);
-        let rate = (calls_per_second * self.share).max(0.01);
+        let rate = (per_second * self.share).max(0.01);
         self.tokens = (self.tokens + elapsed_s * rate).min((rate * BURST_S).max(1.0));
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
@@ -36,6 +37,13 @@ impl Pacer {
         } else {
             Err(Duration::from_secs_f64((1.0 - self.tokens) / rate))
         }
+    }
+
+    /// The call that was let through costs this many units more: the next ones wait for it.
+    pub fn charge(&mut self, units: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "at most the devices of one call")]
+        let units = units as f64;
+        self.tokens -= units;
     }
 
     /// The vendor said "too fast". Many answers of one burst count once.
@@ -56,6 +64,17 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_with_many_devices_delays_the_next() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start);
+        assert!(pacer.take(1_000.0, start).is_ok());
+        pacer.charge(499);
+        let wait = pacer.take(1_000.0, start).unwrap_err();
+        assert!((wait.as_secs_f64() - 0.5).abs() < 0.01, "{wait:?}");
+        assert!(pacer.take(1_000.0, start + wait + Duration::from_millis(1)).is_ok());
+    }
 
     fn calls_in(pacer: &mut Pacer, from: Instant, window: Duration, rate: f64) -> u32 {
         let mut now = from;

@@ -11,6 +11,7 @@ use super::lane::{Lane, Parcel};
 use super::recorder::{Entry as Result_, RowChange};
 use super::{Inner, attempt};
 use crate::directory::Entry;
+use crate::vendor::RateUnit;
 
 /// How long a lane without a fresh heartbeat waits before it looks again.
 const FENCE_POLL: Duration = Duration::from_millis(100);
@@ -95,16 +96,30 @@ fn turn(inner: &Inner, lane: &Lane) -> Turn {
         return Turn::GiveBack("breaker_open", Some(until));
     }
     let limits = vendor.limits();
-    if let Err(wait) = state.pacer.take(inner.calls_per_second(entry, limits.calls_per_second), now) {
+    let rate = inner.rate(entry, limits.rate);
+    if let Err(wait) = state.pacer.take(rate, now) {
         return Turn::Wait(wait);
     }
     if gate == Gate::Probe {
         state.breaker.begin_probe();
     }
-    match state.pop(limits.batch) {
-        Some(parcel) => Turn::Send(Arc::clone(entry), parcel),
-        None => Turn::Idle,
+    let batch = match limits.rate_unit {
+        RateUnit::Calls => limits.batch,
+        // No more in one call than may go in a second.
+        RateUnit::Devices => limits.batch.min(whole_units(rate)),
+    };
+    let Some(parcel) = state.pop(batch) else { return Turn::Idle };
+    if limits.rate_unit == RateUnit::Devices {
+        state.pacer.charge(parcel.deliveries.len().saturating_sub(1));
     }
+    Turn::Send(Arc::clone(entry), parcel)
+}
+
+/// The devices that a rate lets through in a second; at least one.
+fn whole_units(rate: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are 0 to 100,000")]
+    let units = rate as usize;
+    units.max(1)
 }
 
 /// Gives what waits in a lane back to the database. Without `why` (a stop) the trace has nothing to tell.

@@ -106,7 +106,7 @@ pub struct Certificate {
     pub fingerprint: String,
     /// Channel, template and the like, used where a message says nothing.
     pub defaults: serde_json::Value,
-    /// Calls a second; `None`: the lowest tier of the vendor's document.
+    /// A second, in the vendor's unit; `None`: the lowest tier of the vendor's document.
     pub rate_limit: Option<i32>,
     pub state: CertificateState,
     /// Why it is paused or refused.

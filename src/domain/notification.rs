@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::id::{AppId, NotificationId};
-use super::offline_push_info::OfflinePushInfo;
+use super::offline_push_info::{AndroidInfo, OfflinePushInfo};
 
 /// Within a lane `high` goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -81,6 +81,21 @@ impl Notification {
     /// The collapse key as a positive 31-bit number: of [`Self::collapse_text`], else of the notification.
     pub fn collapse_key(&self) -> i32 {
         hash_31(self.collapse_text().map_or(self.notification_id.0.as_bytes(), str::as_bytes))
+    }
+
+    /// The options for Android vendors.
+    pub fn android(&self) -> Option<&AndroidInfo> {
+        self.content.offline_push_info.as_ref()?.android_info.as_ref()
+    }
+
+    /// One of them that is a text; an empty one says nothing.
+    pub fn android_text<'a>(&'a self, field: impl Fn(&'a AndroidInfo) -> Option<&'a str>) -> Option<&'a str> {
+        self.android().and_then(field).filter(|text| !text.is_empty())
+    }
+
+    /// The sound of this message on Android: a raw resource of the app, `default` or nothing.
+    pub fn android_sound(&self) -> Option<&str> {
+        self.android_text(|info| info.sound.as_deref()).or(self.content.sound.as_deref())
     }
 
     /// The app's own data, with Tencent's `Ext` under its customary key `ext`.

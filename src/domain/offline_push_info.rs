@@ -43,16 +43,20 @@ pub struct AndroidInfo {
     pub sound: Option<Text<0, 128>>,
     /// 0 normal, 1 big text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub push_style: Option<u8>,
     #[serde(rename = "HuaWeiChannelID", skip_serializing_if = "Option::is_none")]
     pub huawei_channel_id: Option<Text<0, 128>>,
     #[serde(rename = "HuaWeiCategory", skip_serializing_if = "Option::is_none")]
     pub huawei_category: Option<Text<0, 64>>,
+    /// `LOW` or `NORMAL`.
     #[serde(rename = "HuaWeiImportance", skip_serializing_if = "Option::is_none")]
     pub huawei_importance: Option<Text<0, 16>>,
     #[serde(rename = "HuaWeiImage", skip_serializing_if = "Option::is_none")]
     pub huawei_image: Option<Text<0, 1024>>,
+    /// 1: `Ext` is also put into the intent URI that the certificate's click opens.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub ext_as_huawei_intent_param: Option<u8>,
     #[serde(rename = "XiaoMiChannelID", skip_serializing_if = "Option::is_none")]
     pub xiaomi_channel_id: Option<Text<0, 128>>,
@@ -66,6 +70,7 @@ pub struct AndroidInfo {
     pub oppo_channel_id: Option<Text<0, 128>>,
     #[serde(rename = "OPPOCategory", skip_serializing_if = "Option::is_none")]
     pub oppo_category: Option<Text<0, 64>>,
+    /// 1 notification bar, 2 also lock screen, 16 also banner; counts only with a category.
     #[serde(rename = "OPPONotifyLevel", skip_serializing_if = "Option::is_none")]
     pub oppo_notify_level: Option<u8>,
     #[serde(rename = "OPPOPrivateMsgTemplateId", skip_serializing_if = "Option::is_none")]
@@ -76,11 +81,15 @@ pub struct AndroidInfo {
     #[serde(rename = "OPPOPrivateContentParameters", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub oppo_private_content_parameters: Option<serde_json::Map<String, serde_json::Value>>,
+    /// 0 operations, 1 system.
     #[serde(rename = "VIVOClassification", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub vivo_classification: Option<u8>,
     #[serde(rename = "VIVOCategory", skip_serializing_if = "Option::is_none")]
     pub vivo_category: Option<Text<0, 64>>,
+    /// 1 none, 2 sound, 3 vibration, 4 both.
     #[serde(rename = "VIVONotifyType", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 4)]
     pub vivo_notify_type: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub honor_importance: Option<Text<0, 16>>,
@@ -92,7 +101,9 @@ pub struct AndroidInfo {
     pub google_image: Option<Text<0, 1024>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub google_priority: Option<Text<0, 16>>,
+    /// 0 public, 1 private.
     #[serde(rename = "MeiZuNoticeMsgType", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub meizu_notice_msg_type: Option<u8>,
 }
 
@@ -136,6 +147,60 @@ pub enum InterruptionLevel {
     Critical,
 }
 
+impl OfflinePushInfo {
+    /// Checks what the types do not: numbers out of their range, texts that are none of their names, a category of the other
+    /// classification. Empty texts say nothing and are taken.
+    /// # Errors
+    /// The path of the first member that is wrong, and a sentence for the caller.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: String| Err((path.to_owned(), message));
+        if self.push_flag > 1 {
+            return wrong("PushFlag", "must be 0 or 1".to_owned());
+        }
+        if let Some(score) = self.apns_info.as_ref().and_then(|apns| apns.relevance_score)
+            && !(0.0..=1.0).contains(&score)
+        {
+            return wrong("ApnsInfo.RelevanceScore", "must be 0 to 1".to_owned());
+        }
+        let Some(android) = &self.android_info else { return Ok(()) };
+        for (name, value, allowed) in [
+            ("PushStyle", android.push_style, &[0, 1][..]),
+            ("ExtAsHuaweiIntentParam", android.ext_as_huawei_intent_param, &[0, 1]),
+            ("OPPONotifyLevel", android.oppo_notify_level, &[1, 2, 16]),
+            ("VIVOClassification", android.vivo_classification, &[0, 1]),
+            ("VIVONotifyType", android.vivo_notify_type, &[1, 2, 3, 4]),
+            ("MeiZuNoticeMsgType", android.meizu_notice_msg_type, &[0, 1]),
+        ] {
+            if value.is_some_and(|value| !allowed.contains(&value)) {
+                let allowed: Vec<String> = allowed.iter().map(u8::to_string).collect();
+                return wrong(&format!("AndroidInfo.{name}"), format!("must be one of: {}", allowed.join(", ")));
+            }
+        }
+        for (name, value) in
+            [("HuaWeiImportance", &android.huawei_importance), ("HonorImportance", &android.honor_importance)]
+        {
+            if value.as_deref().is_some_and(|value| !["", "LOW", "NORMAL"].contains(&value)) {
+                return wrong(&format!("AndroidInfo.{name}"), "must be LOW or NORMAL".to_owned());
+            }
+        }
+        let of_category = android.vivo_category.as_deref().and_then(vivo_classification);
+        if of_category.zip(android.vivo_classification).is_some_and(|(one, other)| one != other) {
+            let message = "is of the other VIVOClassification: vivo refuses the pair".to_owned();
+            return wrong("AndroidInfo.VIVOCategory", message);
+        }
+        Ok(())
+    }
+}
+
+/// The classification that a category of vivo's belongs to: 1 system, 0 operations; `None`: not known.
+pub fn vivo_classification(category: &str) -> Option<u8> {
+    match category {
+        "IM" | "ACCOUNT" | "TODO" | "DEVICE_REMINDER" | "ORDER" | "SUBSCRIPTION" => Some(1),
+        "NEWS" | "CONTENT" | "MARKETING" | "SOCIAL" => Some(0),
+        _ => None,
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn is_zero(flag: &u8) -> bool {
     *flag == 0
@@ -155,5 +220,28 @@ mod tests {
         .unwrap();
         assert_eq!(info.android_info.unwrap().xiaomi_channel_id.unwrap().into_string(), "high");
         assert!(serde_json::from_str::<OfflinePushInfo>(r#"{"AndroidInfo":{"XiaomiChannelID":"x"}}"#).is_err());
+    }
+
+    #[test]
+    fn what_no_vendor_takes_is_refused_with_its_path() {
+        for (info, path) in [
+            (r#"{"PushFlag":2}"#, "PushFlag"),
+            (r#"{"ApnsInfo":{"RelevanceScore":1.5}}"#, "ApnsInfo.RelevanceScore"),
+            (r#"{"AndroidInfo":{"PushStyle":2}}"#, "AndroidInfo.PushStyle"),
+            (r#"{"AndroidInfo":{"ExtAsHuaweiIntentParam":2}}"#, "AndroidInfo.ExtAsHuaweiIntentParam"),
+            (r#"{"AndroidInfo":{"OPPONotifyLevel":3}}"#, "AndroidInfo.OPPONotifyLevel"),
+            (r#"{"AndroidInfo":{"VIVOClassification":2}}"#, "AndroidInfo.VIVOClassification"),
+            (r#"{"AndroidInfo":{"VIVONotifyType":0}}"#, "AndroidInfo.VIVONotifyType"),
+            (r#"{"AndroidInfo":{"MeiZuNoticeMsgType":2}}"#, "AndroidInfo.MeiZuNoticeMsgType"),
+            (r#"{"AndroidInfo":{"HuaWeiImportance":"HIGH"}}"#, "AndroidInfo.HuaWeiImportance"),
+            (r#"{"AndroidInfo":{"HonorImportance":"low"}}"#, "AndroidInfo.HonorImportance"),
+            (r#"{"AndroidInfo":{"VIVOClassification":0,"VIVOCategory":"IM"}}"#, "AndroidInfo.VIVOCategory"),
+        ] {
+            let info: OfflinePushInfo = serde_json::from_str(info).unwrap();
+            assert_eq!(info.check().unwrap_err().0, path);
+        }
+        let good = r#"{"PushFlag":1,"AndroidInfo":{"PushStyle":1,"OPPONotifyLevel":16,"VIVOClassification":0,
+            "VIVOCategory":"BRAND_NEW","VIVONotifyType":4,"HuaWeiImportance":"","MeiZuNoticeMsgType":0}}"#;
+        assert_eq!(serde_json::from_str::<OfflinePushInfo>(good).unwrap().check(), Ok(()));
     }
 }

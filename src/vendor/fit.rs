@@ -12,6 +12,10 @@ const ELLIPSIS: &str = "…";
 pub enum Counting {
     /// UTF-16 units: the safe reading of "characters" at a Java server.
     Utf16,
+    /// Unicode scalar values.
+    Chars,
+    /// UTF-16 units, and one more for each character of a CJK block.
+    Width,
     /// Bytes of the text inside a JSON document, without its quotes.
     JsonBytes,
 }
@@ -21,9 +25,20 @@ impl Counting {
     pub fn of(self, text: &str) -> usize {
         match self {
             Self::Utf16 => text.chars().map(char::len_utf16).sum(),
+            Self::Chars => text.chars().count(),
+            Self::Width => text.chars().map(|c| c.len_utf16() + usize::from(is_wide(c))).sum(),
             Self::JsonBytes => text.chars().map(json_bytes).sum(),
         }
     }
+}
+
+/// A character of the blocks that vivo's own counter knows: ideographs with extensions A to D and compatibility forms, CJK
+/// and general punctuation, half- and full-width forms.
+const fn is_wide(c: char) -> bool {
+    matches!(c,
+        '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{2a6df}' | '\u{2a700}'..='\u{2b81f}'
+        | '\u{2f800}'..='\u{2fa1f}')
 }
 
 /// As `serde_json` writes it: raw UTF-8, with the escapes that JSON demands.
@@ -45,7 +60,7 @@ pub struct TextLimit {
 /// What was cut, for the trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cut {
-    /// `title` or `body`.
+    /// `title`, `body`, or `data` (in bytes of JSON, left out as a whole).
     pub field: &'static str,
     /// How long it was, in the vendor's counting.
     pub from: usize,
@@ -102,6 +117,16 @@ mod tests {
             let shortened = cut(text, max);
             assert_eq!(shortened, expected, "{text}");
             assert!(Counting::Utf16.of(&shortened) <= max);
+        }
+    }
+
+    #[test]
+    fn vendors_count_differently() {
+        for (text, utf16, chars, width) in
+            [("ab", 2, 2, 2), ("红a", 2, 2, 3), ("😀", 2, 1, 2), ("，…", 2, 2, 4), ("é", 1, 1, 1), ("𠀀", 2, 1, 3)]
+        {
+            let counted = [Counting::Utf16, Counting::Chars, Counting::Width].map(|counting| counting.of(text));
+            assert_eq!(counted, [utf16, chars, width], "{text}");
         }
     }
 

@@ -3,19 +3,31 @@
 //! An adapter turns a push into requests and answers into outcomes. It never touches the database, sleeps, retries or
 //! counts.
 
+mod access_token;
+pub mod account;
 pub mod apns;
+mod call;
 pub mod fit;
 pub mod http;
+pub mod huawei;
+mod lenient;
+pub mod meizu;
+pub mod oppo;
 pub mod outcome;
+pub mod quota;
 pub mod registry;
 pub mod shared;
+pub mod template;
+#[cfg(test)]
+mod testing;
+pub mod vivo;
 pub mod xiaomi;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use crate::domain::certificate::VendorKind;
@@ -23,6 +35,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::notification::SharedNotification;
 use fit::{Cut, TextLimit};
 use outcome::Outcome;
+pub use quota::QuotaReset;
 
 /// What one call asks to show, its texts cut to the vendor's limits by [`Vendor::fit`].
 #[derive(Debug, Clone)]
@@ -48,6 +61,19 @@ impl Push {
         cut("title", &mut self.title, limit, &mut self.cuts);
     }
 
+    /// Leaves the app's own data out, for vendors that have no room for it; told in `cuts`.
+    pub fn drop_data(&mut self) {
+        if !self.is_data_dropped() {
+            let from = serde_json::Value::Object(self.notification.app_data()).to_string().len();
+            self.cuts.push(Cut { field: "data", from, to: 0 });
+        }
+    }
+
+    /// Whether the app's own data is left out.
+    pub fn is_data_dropped(&self) -> bool {
+        self.cuts.iter().any(|cut| cut.field == "data")
+    }
+
     /// The same for the body.
     pub fn cut_body(&mut self, limit: TextLimit) {
         cut("body", &mut self.body, limit, &mut self.cuts);
@@ -68,6 +94,8 @@ fn cut(field: &'static str, text: &mut String, limit: TextLimit, cuts: &mut Vec<
 pub struct Target {
     pub delivery_id: DeliveryId,
     pub token: String,
+    /// It was tried before.
+    pub is_retry: bool,
 }
 
 /// What a vendor's document bounds.
@@ -78,38 +106,20 @@ pub struct Limits {
     /// As [`Vendor::fit`] cuts them.
     pub title: TextLimit,
     pub body: TextLimit,
-    /// Calls a second of the lowest tier.
-    pub calls_per_second: u32,
+    /// A second, of the lowest tier.
+    pub rate: u32,
+    pub rate_unit: RateUnit,
     pub quota_reset: QuotaReset,
     /// Whether a badge number is sent: deliveries with different badges then go in different calls.
     pub uses_badge: bool,
 }
 
-/// When a spent daily quota is full again.
+/// What a vendor's rate limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuotaReset {
-    /// Midnight in China (UTC+8).
-    ChinaMidnight,
-    /// The vendor has no daily quota: should it ever answer so, it is asked again after a few minutes.
-    None,
-}
-
-impl QuotaReset {
-    /// When to try again: a minute after the next reset. The hour is not documented for certain, so a quota that is still
-    /// spent shortly after the reset is asked for every few minutes, and not held for another day.
-    pub fn next(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        const LATE_RESET: TimeDelta = TimeDelta::minutes(30);
-        const ASK_AGAIN: TimeDelta = TimeDelta::minutes(5);
-        const MARGIN: TimeDelta = TimeDelta::minutes(1);
-        let reset = match self {
-            Self::ChinaMidnight => {
-                const CHINA: TimeDelta = TimeDelta::hours(8);
-                (now + CHINA).date_naive().and_time(chrono::NaiveTime::MIN).and_utc() - CHINA
-            }
-            Self::None => return now + ASK_AGAIN,
-        };
-        if now < reset + LATE_RESET { now + ASK_AGAIN } else { reset + TimeDelta::days(1) + MARGIN }
-    }
+pub enum RateUnit {
+    Calls,
+    /// A call with 1,000 devices costs 1,000.
+    Devices,
 }
 
 /// One vendor account (one certificate), ready to send.
@@ -140,18 +150,4 @@ pub trait Vendor: Send + Sync + 'static {
     /// Makes one attempt for 1..=`limits().batch` targets: one outcome per target, in their order. Every ending, a
     /// broken connection too, is an [`Outcome`]: there is no `Err`.
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quota_is_full_again_at_midnight_in_china() {
-        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
-        let next = |text| QuotaReset::ChinaMidnight.next(at(text));
-        assert_eq!(next("2026-11-24T15:59:59Z"), at("2026-11-24T16:01:00Z"));
-        assert_eq!(next("2026-11-24T16:29:59Z"), at("2026-11-24T16:34:59Z"), "the reset may come late");
-        assert_eq!(next("2026-11-24T16:30:00Z"), at("2026-11-25T16:01:00Z"));
-    }
 }

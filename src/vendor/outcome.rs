@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::quota::QuotaReset;
+
 /// Why an attempt ended. The names are stored and shown: never rename one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +122,8 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// The answer hints at a wrong configuration: several in a row pause the certificate.
     pub is_suspect: bool,
+    /// When a spent quota is full again, where it is not the vendor's usual time.
+    pub quota_reset: Option<QuotaReset>,
     /// `rate_limited` for this target alone: its delivery waits, the lane keeps its pace.
     pub spares_lane: bool,
     /// Since when the vendor knows that the token is dead, where it says so: a binding reported later stays.
@@ -135,6 +139,7 @@ impl Outcome {
             vendor_message_id: None,
             retry_after: None,
             is_suspect: false,
+            quota_reset: None,
             spares_lane: false,
             gone_since: None,
         }

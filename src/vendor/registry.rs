@@ -5,36 +5,60 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::access_token::{AccessToken, Grant};
+pub use super::account::{FieldError, Posted};
 use super::http::{HttpClientError, HttpOptions, client};
-use super::{Vendor, apns, xiaomi};
+use super::shared::Shared;
+use super::{Vendor, apns, huawei, meizu, oppo, vivo, xiaomi};
 use crate::clock::Clock;
 use crate::config::Vendors;
 use crate::domain::certificate::{Certificate, VendorKind};
-use crate::secrets::{Sealer, SecretError};
+use crate::secrets::{Sealer, SecretError, sha256};
 
-/// The vendors that can be sent to.
-pub const SUPPORTED: [VendorKind; 2] = [VendorKind::Apns, VendorKind::Xiaomi];
+/// Fields as they were posted.
+pub(super) type Fields = Map<String, Value>;
+/// A ready adapter, or why there is none.
+pub(super) type Built = Result<Arc<dyn Vendor>, BuildError>;
 
-/// A field of a posted certificate that is wrong.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct FieldError {
-    pub field: String,
-    pub message: String,
+/// What the registry asks of an adapter's module.
+pub(super) struct Adapter {
+    pub kind: VendorKind,
+    /// Reads the vendor's own fields of a posted certificate, and its defaults.
+    pub take_apart: fn(Fields, Value, DateTime<Utc>) -> Result<Posted, FieldError>,
+    /// Checks a reported token's syntax; answers it as it is stored, or a sentence for the caller.
+    pub check_token: fn(&str) -> Result<String, String>,
+    /// Makes the adapter of a stored certificate from the same fields.
+    pub build: fn(Fields, Value, &Kit) -> Built,
 }
 
-/// A posted certificate, taken apart for the store.
-#[derive(Debug, PartialEq)]
-pub struct Account {
-    pub package_name: String,
-    pub identifiers: Value,
-    /// The secret fields: to be sealed.
-    pub secrets: Value,
-    pub defaults: Value,
+/// The vendors that can be sent to, in the order in which they are listed.
+const ADAPTERS: [&Adapter; 6] =
+    [&apns::ADAPTER, &xiaomi::ADAPTER, &huawei::ADAPTER, &meizu::ADAPTER, &vivo::ADAPTER, &oppo::ADAPTER];
+
+/// What adapters are made with, the same for all.
+#[derive(Debug)]
+pub(super) struct Kit {
+    /// HTTP/1.1, one pool for all hosts.
+    pub http: reqwest::Client,
+    pub hosts: Vendors,
+    pub clock: Clock,
+    pub apns: apns::Connector,
+    access_tokens: Shared<[u8; 32], AccessToken>,
+}
+
+impl Kit {
+    /// The access token of a credential at a host: the same for all certificates that have it.
+    pub(super) fn access_token<G: Grant + 'static>(&self, credential: &[&str], grant: G) -> Arc<AccessToken> {
+        // Length before each part, so that no two credentials read the same.
+        let parts: Vec<String> = credential.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        let made = self.access_tokens.get_or_make(sha256(parts.concat().as_bytes()), || {
+            Ok::<_, std::convert::Infallible>(AccessToken::new(grant))
+        });
+        let Ok(token) = made;
+        token
+    }
 }
 
 /// Why a stored certificate cannot be used.
@@ -48,6 +72,27 @@ pub enum BuildError {
     Apns(#[from] apns::ConnectError),
 }
 
+impl From<FieldError> for BuildError {
+    fn from(error: FieldError) -> Self {
+        Self::Stored(error.to_string())
+    }
+}
+
+/// The adapter of a vendor, where there is one.
+fn adapter(kind: VendorKind) -> Option<&'static Adapter> {
+    ADAPTERS.into_iter().find(|adapter| adapter.kind == kind)
+}
+
+/// Whether a vendor can be sent to.
+pub fn is_supported(kind: VendorKind) -> bool {
+    adapter(kind).is_some()
+}
+
+/// The vendors that can be sent to.
+pub fn supported() -> impl Iterator<Item = VendorKind> {
+    ADAPTERS.into_iter().map(|adapter| adapter.kind)
+}
+
 /// Reads the vendor's own fields of a certificate (`fields`: account and `defaults`), all of them.
 /// # Errors
 /// The first field that is missing, unknown or wrong; a credential that cannot work at `now`.
@@ -55,75 +100,28 @@ pub fn read_account(
     kind: VendorKind,
     mut fields: Map<String, Value>,
     now: DateTime<Utc>,
-) -> Result<Account, FieldError> {
+) -> Result<Posted, FieldError> {
     let defaults = fields.remove("defaults").unwrap_or_else(|| json!({}));
-    match kind {
-        VendorKind::Apns => apns::taken_apart(fields, defaults, now),
-        VendorKind::Xiaomi => {
-            let account: xiaomi::Account = read("", Value::Object(fields))?;
-            let defaults: xiaomi::Defaults = read("defaults.", defaults)?;
-            defaults.check().map_err(|(field, message)| FieldError { field: field.to_owned(), message })?;
-            if account.app_secret.expose_secret().is_empty() || account.app_secret.expose_secret().len() > 256 {
-                let message = "must be 1 to 256 bytes".to_owned();
-                return Err(FieldError { field: "app_secret".to_owned(), message });
-            }
-            if !account.app_secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-                let message = "must be printable ASCII without blanks: it travels in a header".to_owned();
-                return Err(FieldError { field: "app_secret".to_owned(), message });
-            }
-            Ok(Account {
-                identifiers: json!({"app_id": account.app_id, "region": account.region}),
-                secrets: json!({"app_secret": account.app_secret.expose_secret()}),
-                defaults: serde_json::to_value(&defaults).unwrap_or_default(),
-                package_name: account.package_name.into_string(),
-            })
-        }
-        _ => Err(unsupported()),
-    }
+    let adapter = adapter(kind).ok_or_else(unsupported)?;
+    (adapter.take_apart)(fields, defaults, now)
 }
 
-/// Checks a reported token's syntax; answers it as it is stored. Xiaomi's are joined by commas in a call, so one with a
-/// comma would name other devices.
+/// Checks a reported token's syntax; answers it as it is stored.
 /// # Errors
 /// A sentence for the caller.
 pub fn check_token(kind: VendorKind, token: &str) -> Result<String, String> {
-    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-    match kind {
-        VendorKind::Apns => apns::check_token(token),
-        VendorKind::Xiaomi if !is_plain || token.contains(',') => {
-            Err("must be printable ASCII without blanks and commas, as Xiaomi issues it".to_owned())
-        }
-        _ => Ok(token.to_owned()),
-    }
+    adapter(kind).map_or_else(|| Ok(token.to_owned()), |adapter| (adapter.check_token)(token))
 }
 
 /// The error for a vendor without an adapter.
 pub fn unsupported() -> FieldError {
-    let names: Vec<_> = SUPPORTED.iter().map(|kind| kind.as_str()).collect();
-    FieldError { field: "vendor".to_owned(), message: format!("must be one of: {}", names.join(", ")) }
-}
-
-/// Reads an account or its defaults; errors name the field behind `prefix`.
-pub(super) fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let message = error.inner().to_string();
-        let path = error.path().to_string();
-        let field = match crate::domain::text::quoted_name(&message) {
-            Some(name) if path == "." => format!("{prefix}{name}"),
-            _ if path == "." => prefix.trim_end_matches('.').to_owned(),
-            _ => format!("{prefix}{path}"),
-        };
-        FieldError { field, message }
-    })
+    let names: Vec<_> = supported().map(VendorKind::as_str).collect();
+    FieldError::new("vendor", format!("must be one of: {}", names.join(", ")))
 }
 
 /// Builds adapters.
 #[derive(Debug)]
-pub struct Registry {
-    http: reqwest::Client,
-    apns: apns::Connector,
-    hosts: Vendors,
-}
+pub struct Registry(Kit);
 
 impl Registry {
     /// With the vendor settings.
@@ -137,8 +135,8 @@ impl Registry {
         };
         let http = client(&options)?;
         let pool = &settings.apns;
-        let apns = apns::Connector::new(clock, options, pool.connections, pool.streams_per_connection);
-        Ok(Self { http, apns, hosts: settings.clone() })
+        let apns = apns::Connector::new(clock.clone(), options, pool.connections, pool.streams_per_connection);
+        Ok(Self(Kit { http, hosts: settings.clone(), clock, apns, access_tokens: Shared::default() }))
     }
 
     /// Opens a certificate's secrets and makes its adapter.
@@ -146,36 +144,9 @@ impl Registry {
         let plain = sealer.open(certificate.certificate_id, &certificate.key_id, &certificate.sealed)?;
         let mut fields = stored_fields(certificate, &plain)?;
         let defaults = fields.remove("defaults").unwrap_or_default();
-        let stored = |error: FieldError| BuildError::Stored(format!("{}: {}", error.field, error.message));
-        match certificate.vendor {
-            VendorKind::Apns => {
-                let account: apns::Account = read("", Value::Object(fields)).map_err(stored)?;
-                let base_url = match account.environment {
-                    apns::Environment::Production => &self.hosts.apns.production,
-                    apns::Environment::Sandbox => &self.hosts.apns.sandbox,
-                };
-                let defaults = read("defaults.", defaults).map_err(stored)?;
-                Ok(Arc::new(self.apns.connect(&account, defaults, base_url)?))
-            }
-            VendorKind::Xiaomi => {
-                let account: xiaomi::Account = read("", Value::Object(fields)).map_err(stored)?;
-                let hosts = &self.hosts.xiaomi;
-                let base_url = match account.region {
-                    xiaomi::Region::Cn => &hosts.cn,
-                    xiaomi::Region::Ru => &hosts.ru,
-                    xiaomi::Region::In => &hosts.r#in,
-                    xiaomi::Region::Eu => &hosts.eu,
-                    xiaomi::Region::Sg => &hosts.sg,
-                };
-                Ok(Arc::new(xiaomi::Xiaomi {
-                    account,
-                    defaults: read("defaults.", defaults).map_err(stored)?,
-                    http: self.http.clone(),
-                    base_url: base_url.clone(),
-                }))
-            }
-            kind => Err(BuildError::Stored(format!("no adapter for {kind}"))),
-        }
+        let kind = certificate.vendor;
+        let adapter = adapter(kind).ok_or_else(|| BuildError::Stored(format!("no adapter for {kind}")))?;
+        (adapter.build)(fields, defaults, &self.0)
     }
 }
 
@@ -197,10 +168,15 @@ pub fn stored_fields(certificate: &Certificate, opened_secrets: &[u8]) -> Result
 mod tests {
     use super::*;
 
-    fn xiaomi(change: &Value) -> Result<Account, FieldError> {
-        let mut fields = json!({"package_name": "com.example.chat", "app_id": "1", "app_secret": "s"});
-        fields.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        read_account(VendorKind::Xiaomi, fields.as_object().unwrap().clone(), DateTime::UNIX_EPOCH)
+    fn read(kind: VendorKind, fields: &Value, change: &Value) -> Result<Posted, FieldError> {
+        let mut fields = fields.as_object().unwrap().clone();
+        fields.extend(change.as_object().unwrap().clone());
+        read_account(kind, fields, DateTime::UNIX_EPOCH)
+    }
+
+    fn xiaomi(change: &Value) -> Result<Posted, FieldError> {
+        let fields = json!({"package_name": "com.example.chat", "app_id": "1", "app_secret": "s"});
+        read(VendorKind::Xiaomi, &fields, change)
     }
 
     #[test]
@@ -209,13 +185,26 @@ mod tests {
         assert_eq!(account.identifiers, json!({"app_id": "1", "region": "eu"}));
         assert_eq!(account.secrets, json!({"app_secret": "s"}));
         assert_eq!(account.defaults, json!({"channel_id": "c"}));
+        let vivo = json!({"package_name": "com.example.chat", "app_id": "10004", "app_key": "k", "app_secret": "s"});
+        let account = read(VendorKind::Vivo, &vivo, &json!({})).unwrap();
+        assert_eq!(account.identifiers, json!({"app_id": "10004", "app_key": "k"}));
+        assert_eq!(account.secrets, json!({"app_secret": "s"}));
+        let oppo = json!({"package_name": "com.example.chat", "app_key": "k", "master_secret": "s"});
+        let account = read(VendorKind::Oppo, &oppo, &json!({})).unwrap();
+        assert_eq!(account.identifiers, json!({"app_key": "k", "region": "cn"}));
+        assert_eq!(account.secrets, json!({"master_secret": "s"}));
     }
 
     #[test]
     fn a_token_that_would_name_other_devices_is_refused() {
         assert!(check_token(VendorKind::Xiaomi, "//9TSU0tWElBT01J+L3g=").is_ok());
-        for token in ["a,b", "a b", "a\n", "é"] {
-            assert!(check_token(VendorKind::Xiaomi, token).is_err(), "{token}");
+        for kind in [VendorKind::Xiaomi, VendorKind::Meizu] {
+            for token in ["a,b", "a b", "a\n", "é"] {
+                assert!(check_token(kind, token).is_err(), "{kind} {token}");
+            }
+        }
+        for kind in [VendorKind::Huawei, VendorKind::Vivo, VendorKind::Oppo] {
+            assert!(check_token(kind, "a,b").is_ok() && check_token(kind, "a b").is_err(), "{kind}");
         }
     }
 
@@ -234,8 +223,9 @@ mod tests {
             assert_eq!(xiaomi(&change).unwrap_err().field, field, "{change}");
         }
         let of_nothing = |kind| read_account(kind, Map::new(), DateTime::UNIX_EPOCH).unwrap_err();
-        let missing = of_nothing(VendorKind::Xiaomi);
-        assert_eq!(missing.field, "package_name");
+        for kind in supported().filter(|kind| *kind != VendorKind::Apns) {
+            assert_eq!(of_nothing(kind).field, "package_name", "{kind}");
+        }
         assert_eq!(of_nothing(VendorKind::Fcm).field, "vendor");
     }
 }

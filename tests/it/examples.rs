@@ -147,8 +147,9 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call(&format!("get {app}"), &[], "", 200).await;
     story.call(&format!("patch {app}"), &[], "settings", 200).await;
     story.call(&format!("patch {app}"), &[], "name", 200).await;
-    story.call(&of_app("post /certificates"), &[], "xiaomi", 201).await;
-    story.call(&of_app("post /certificates"), &[], "apns", 201).await;
+    for vendor in ["xiaomi", "apns", "huawei", "meizu", "vivo", "oppo"] {
+        story.call(&of_app("post /certificates"), &[], vendor, 201).await;
+    }
     story.call(&of_app("get /certificates"), &[], "", 200).await;
     story.call(&of_app("get /certificates/{certificate}"), &on_certificate, "", 200).await;
     story.call("post /v1/api-keys", &[], "viewer", 201).await;

@@ -146,7 +146,7 @@ async fn a_spent_quota_holds_its_class_until_midnight_in_china_and_no_other(pool
             .await
             .unwrap();
     assert_eq!((class.as_str(), code.as_deref()), ("news", Some("200001")));
-    let expected = rouse::vendor::QuotaReset::ChinaMidnight.next(now);
+    let expected = rouse::vendor::QuotaReset::CHINA_MIDNIGHT.next(now);
     assert!((until - expected).abs() < TimeDelta::seconds(10), "{until} is not the reset, {expected}");
     let second = world.sent("alice", in_channel("news")).await;
     world.sweep().await;

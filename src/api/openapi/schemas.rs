@@ -16,9 +16,9 @@ pub(super) fn finish(document: &mut utoipa::openapi::OpenApi) {
         }
     }
     for (new, change) in CERTIFICATE_CHANGES {
-        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get(new) {
+        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get(*new) {
             let schema = RefOr::T(Schema::Object(loosened(object.clone())));
-            components.schemas.insert(change.to_owned(), schema);
+            components.schemas.insert((*change).to_owned(), schema);
         }
     }
 }

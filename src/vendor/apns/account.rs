@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::credential::{Credential, CredentialError};
 use crate::domain::offline_push_info::InterruptionLevel;
 use crate::domain::text::Name;
-use crate::vendor::registry::{self, FieldError, read};
+use crate::vendor::account::{FieldError, Posted, read};
 
 /// The account, as posted: a topic with one credential: `key_p8`, `key_id` and `team_id`; or `p12` and `p12_password`; or
 /// `certificate_pem` and `key_pem`.
@@ -122,7 +122,7 @@ pub(in crate::vendor) fn taken_apart(
     fields: Map<String, Value>,
     defaults: Value,
     now: DateTime<Utc>,
-) -> Result<registry::Account, FieldError> {
+) -> Result<Posted, FieldError> {
     let account: Account = read("", Value::Object(fields))?;
     let defaults: Defaults = read("defaults.", defaults)?;
     let told = |error: CredentialError| FieldError { field: error.field.to_owned(), message: error.message };
@@ -151,7 +151,7 @@ pub(in crate::vendor) fn taken_apart(
             secrets.insert(name.to_owned(), value.expose_secret().into());
         }
     }
-    Ok(registry::Account {
+    Ok(Posted {
         package_name: account.topic.into_string(),
         identifiers,
         secrets: Value::Object(secrets),
@@ -177,7 +177,7 @@ mod tests {
     use super::super::credential::tests::key;
     use super::*;
 
-    fn posted(change: &Value) -> Result<registry::Account, FieldError> {
+    fn posted(change: &Value) -> Result<Posted, FieldError> {
         let mut fields = json!({"topic": "com.example.chat", "environment": "production", "key_id": "ABC123DEFG",
             "team_id": "TEAM123456", "key_p8": key("ABC123DEFG", "TEAM123456").pem.expose_secret()});
         fields.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());

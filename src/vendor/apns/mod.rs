@@ -11,20 +11,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::HeaderValue;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 pub use account::{Account, Defaults, Environment, Sound};
-pub(super) use account::{check_token, taken_apart};
 use classify::Advice;
 use connections::Connections;
 use credential::{Credential, CredentialError};
 use provider_token::ProviderToken;
 
+use super::account::read;
 use super::fit::{Counting, TextLimit};
 use super::http::{HttpClientError, HttpOptions, Reply};
 use super::outcome::{Outcome, Reason};
+use super::registry::{Adapter, Built, Fields, Kit};
 use super::shared::Shared;
-use super::{Limits, Push, QuotaReset, Target, Vendor};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::clock::Clock;
 use crate::domain::certificate::VendorKind;
 use crate::domain::notification::Notification;
@@ -33,6 +35,18 @@ use crate::domain::notification::Notification;
 const RESENDS: u32 = 3;
 /// The most of a title, so that a body has room beside it.
 const MAX_TITLE_BYTES: usize = 1_024;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Apns, take_apart: account::taken_apart, check_token: account::check_token, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let account: Account = read("", Value::Object(fields))?;
+    let base_url = match account.environment {
+        Environment::Production => &kit.hosts.apns.production,
+        Environment::Sandbox => &kit.hosts.apns.sandbox,
+    };
+    Ok(Arc::new(kit.apns.connect(&account, read("defaults.", defaults)?, base_url)?))
+}
 
 /// One APNs certificate (a topic with a credential), ready to send.
 pub struct Apns {
@@ -110,7 +124,8 @@ impl Vendor for Apns {
             title: TextLimit { max: MAX_TITLE_BYTES, counting: Counting::JsonBytes },
             // What is left of the payload, see `fit`.
             body: TextLimit { max: encode::MAX_PAYLOAD_BYTES, counting: Counting::JsonBytes },
-            calls_per_second: 100_000, // no limit is documented
+            rate: 100_000, // no limit is documented
+            rate_unit: RateUnit::Calls,
             quota_reset: QuotaReset::None,
             uses_badge: true,
         }

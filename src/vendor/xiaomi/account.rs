@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::domain::text::{Name, Text};
+use crate::vendor::account::{AccountFields, FieldError};
+use crate::vendor::template::TextSource;
 
 /// The account, as posted. `app_secret` is the AppSecret of the console, not the AppKey.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -26,6 +29,7 @@ pub struct Account {
 /// Where the devices are registered. A token sent to the wrong region looks dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = XiaomiRegion)]
 pub enum Region {
     #[default]
     Cn,
@@ -59,17 +63,10 @@ pub struct Defaults {
     pub notify_foreground: bool,
 }
 
-/// What fills a template variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TextSource {
-    Title,
-    Body,
-}
-
 /// What a click on the notification does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "action", deny_unknown_fields)]
+#[schema(as = XiaomiClick)]
 pub enum Click {
     /// The app's receiver gets a callback.
     Callback,
@@ -81,17 +78,31 @@ pub enum Click {
     Web { web_uri: Text<1, 1024> },
 }
 
-impl Defaults {
-    /// Checks what the types do not; the error names the field.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if self.template_params.len() > 9 {
-            return Err(("defaults.template_params", "a template has at most 9 variables".to_owned()));
+impl AccountFields for Account {
+    type Defaults = Defaults;
+
+    fn package_name(&self) -> &str {
+        &self.package_name
+    }
+
+    fn identifiers(&self) -> Value {
+        json!({"app_id": self.app_id, "region": self.region})
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, &SecretString)> {
+        vec![("app_secret", &self.app_secret)]
+    }
+
+    fn check(&self, defaults: &Defaults) -> Result<(), FieldError> {
+        let wrong = |field, message| Err(FieldError::new(field, message));
+        if defaults.template_params.len() > 9 {
+            return wrong("defaults.template_params", "a template has at most 9 variables");
         }
-        if self.template_id.is_some() == self.template_params.is_empty() {
-            return Err(("defaults.template_params", "goes with template_id, and template_id with it".to_owned()));
+        if defaults.template_id.is_some() == defaults.template_params.is_empty() {
+            return wrong("defaults.template_params", "goes with template_id, and template_id with it");
         }
-        if self.template_id.is_some() && self.channel_id.is_none() {
-            return Err(("defaults.channel_id", "is needed with template_id".to_owned()));
+        if defaults.template_id.is_some() && defaults.channel_id.is_none() {
+            return wrong("defaults.channel_id", "is needed with template_id");
         }
         Ok(())
     }

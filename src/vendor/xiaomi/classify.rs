@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::vendor::Target;
+use crate::vendor::call::by_status;
 use crate::vendor::http::Reply;
 use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::{Target, lenient};
 
 /// The envelope. Business errors come with HTTP 200 too.
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(deserialize_with = "lenient_number")]
+    #[serde(deserialize_with = "lenient::number")]
     code: i64,
     #[serde(default)]
     reason: Option<String>,
@@ -24,7 +25,7 @@ struct Answer {
 /// One outcome per target. Pure.
 pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
     if !reply.status.is_success() {
-        return by_status(reply).for_each(targets.len());
+        return by_status(reply, &[]).for_each(targets.len());
     }
     let Ok(answer) = serde_json::from_slice::<Answer>(&reply.body) else {
         return Outcome::new(Reason::VendorFault).with_code("answer is not Xiaomi's JSON").for_each(targets.len());
@@ -48,21 +49,6 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
         }
     };
     targets.iter().map(for_target).collect()
-}
-
-fn by_status(reply: &Reply) -> Outcome {
-    let reason = match reply.status.as_u16() {
-        401 | 403 => Reason::CertificateRefused,
-        429 => Reason::RateLimited,
-        400..=499 => Reason::PayloadRefused,
-        500..=599 => Reason::VendorFault,
-        _ => Reason::Unrecognised,
-    };
-    let mut outcome = Outcome::new(reason).with_code(format!("HTTP {}", reply.status.as_u16()));
-    outcome.retry_after = reply.retry_after();
-    // The path and the form are the same for every message: a 4xx is about us, not about this message alone.
-    outcome.is_suspect = reason == Reason::PayloadRefused;
-    outcome
 }
 
 /// The reason for a code, and whether it hints at a wrong configuration.
@@ -104,39 +90,12 @@ fn text_member<'a>(data: &'a Value, name: &str) -> Option<&'a str> {
     data.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_str()
 }
 
-fn lenient_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-    .ok_or_else(|| serde::de::Error::custom("code is not a number"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use reqwest::StatusCode;
-
     use super::*;
-    use crate::domain::id::NotificationId;
-
-    fn targets(tokens: &[&str]) -> Vec<Target> {
-        let notification = NotificationId::new(1, 0);
-        (1..)
-            .zip(tokens)
-            .map(|(number, token)| Target { delivery_id: notification.delivery(number), token: (*token).to_owned() })
-            .collect()
-    }
-
-    fn reply(status: u16, body: &str) -> Reply {
-        Reply {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: reqwest::header::HeaderMap::new(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
+    use crate::vendor::testing::{reply, targets};
 
     fn reasons(reply: &Reply, tokens: &[&str]) -> Vec<Reason> {
         classify(reply, &targets(tokens)).into_iter().map(|outcome| outcome.reason).collect()

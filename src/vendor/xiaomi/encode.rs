@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use url::form_urlencoded::Serializer;
 
-use super::account::{Account, Click, Defaults, TextSource};
+use super::account::{Account, Click, Defaults};
 use crate::domain::notification::Notification;
-use crate::domain::offline_push_info::AndroidInfo;
+use crate::vendor::template::{as_text, filled};
 use crate::vendor::{Push, Target};
 
 /// Own `extra.*` pairs: at most this many, and this many characters in all.
@@ -48,7 +48,7 @@ const RESERVED_EXTRAS: [&str; 26] = [
 
 /// The message class: of the message, else of the certificate.
 pub(super) fn channel_id<'a>(defaults: &'a Defaults, notification: &'a Notification) -> Option<&'a str> {
-    override_of(notification, |info| info.xiaomi_channel_id.as_deref()).or(defaults.channel_id.as_deref())
+    notification.android_text(|info| info.xiaomi_channel_id.as_deref()).or(defaults.channel_id.as_deref())
 }
 
 /// The request body. Pure.
@@ -86,14 +86,6 @@ pub(super) fn form(account: &Account, defaults: &Defaults, push: &Push, targets:
     form.finish()
 }
 
-fn override_of<'a>(
-    notification: &'a Notification,
-    field: impl Fn(&'a AndroidInfo) -> Option<&'a str>,
-) -> Option<&'a str> {
-    let info = notification.content.offline_push_info.as_ref()?.android_info.as_ref()?;
-    field(info).filter(|value| !value.is_empty())
-}
-
 fn append_click(form: &mut Serializer<'_, String>, defaults: &Defaults) {
     match defaults.click.as_ref().unwrap_or(&Click::Launcher) {
         Click::Callback => {}
@@ -115,9 +107,7 @@ fn append_sound(
     defaults: &Defaults,
     notification: &Notification,
 ) {
-    let sound = override_of(notification, |info| info.sound.as_deref())
-        .or(notification.content.sound.as_deref())
-        .or(defaults.sound.as_deref());
+    let sound = notification.android_sound().or(defaults.sound.as_deref());
     if let Some(sound) = sound.filter(|sound| *sound != "default") {
         form.append_pair("extra.sound_uri", &format!("android.resource://{}/raw/{sound}", &*account.package_name));
     }
@@ -125,30 +115,10 @@ fn append_sound(
 
 fn append_template(form: &mut Serializer<'_, String>, defaults: &Defaults, push: &Push) {
     let notification = &*push.notification;
-    let own = override_of(notification, |info| info.xiaomi_template_id.as_deref());
+    let own = notification.android_text(|info| info.xiaomi_template_id.as_deref());
     let Some(template) = own.or(defaults.template_id.as_deref()) else { return };
-    let given = notification
-        .content
-        .offline_push_info
-        .as_ref()
-        .and_then(|info| info.android_info.as_ref()?.xiaomi_template_param.as_ref())
-        .and_then(as_object);
-    let values: Map<String, Value> = match given {
-        Some(given) => {
-            given.iter().map(|(name, value)| (name.clone(), template_value(&as_text(value)).into())).collect()
-        }
-        None => defaults
-            .template_params
-            .iter()
-            .map(|(name, source)| {
-                let text = match source {
-                    TextSource::Title => &push.full_title,
-                    TextSource::Body => &push.full_body,
-                };
-                (name.to_string(), template_value(text).into())
-            })
-            .collect(),
-    };
+    let given = notification.android().and_then(|info| as_object(info.xiaomi_template_param.as_ref()?));
+    let values = filled(given.as_ref(), &defaults.template_params, |source| source.full(push), template_value);
     form.append_pair("extra.template_id", template)
         .append_pair("extra.template_param", &Value::Object(values).to_string());
 }
@@ -185,13 +155,6 @@ fn extras(data: &Map<String, Value>) -> Vec<(&str, String)> {
     if pairs.len() > MAX_EXTRA_PAIRS || chars > MAX_EXTRA_CHARS { Vec::new() } else { pairs }
 }
 
-fn as_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// An object, or a text that holds one.
 fn as_object(value: &Value) -> Option<Map<String, Value>> {
     match value {
@@ -203,12 +166,9 @@ fn as_object(value: &Value) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
-    use crate::domain::id::{AppId, NotificationId};
-    use crate::domain::notification::{Content, Priority};
+    use crate::vendor::account::AccountFields;
+    use crate::vendor::testing::{self, push};
 
     fn account() -> Account {
         serde_json::from_value(serde_json::json!({
@@ -217,38 +177,16 @@ mod tests {
         .unwrap()
     }
 
-    fn push(content: &Value) -> Push {
-        let mut whole = serde_json::json!({"title": "小红", "body": "晚上一起吃饭吗？", "ttl_s": 86_400});
-        whole.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
-        let content: Content = serde_json::from_value(whole).unwrap();
-        assert_eq!(content.priority, Priority::Normal);
-        Push {
-            title: content.title.clone(),
-            body: content.body.clone(),
-            full_title: content.title.clone(),
-            full_body: content.body.clone(),
-            cuts: Vec::new(),
-            badge: None,
-            time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
-            expires_at: chrono::DateTime::UNIX_EPOCH,
-            notification: Arc::new(Notification {
-                notification_id: NotificationId::new(1_795_000_000_000, 0),
-                app_id: AppId(1),
-                content,
-            }),
-        }
-    }
-
     fn targets() -> Vec<Target> {
-        ["//9TSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDErL3g=", "+/tTSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDIrL3g="]
-            .into_iter()
-            .map(|token| Target { delivery_id: NotificationId::new(1, 0).delivery(1), token: token.to_owned() })
-            .collect()
+        testing::targets(&[
+            "//9TSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDErL3g=",
+            "+/tTSU0tWElBT01JLVRPS0VOLTAwMDAwMDAwMDIrL3g=",
+        ])
     }
 
     fn defaults(value: Value) -> Defaults {
         let defaults: Defaults = serde_json::from_value(value).unwrap();
-        defaults.check().unwrap();
+        account().check(&defaults).unwrap();
         defaults
     }
 

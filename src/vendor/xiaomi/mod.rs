@@ -4,18 +4,39 @@ mod account;
 mod classify;
 mod encode;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
-pub use account::{Account, Click, Defaults, Region, TextSource};
+pub use account::{Account, Click, Defaults, Region};
 
+use super::account::{opened, taken_apart, token_without_comma};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
-use super::{Limits, Push, QuotaReset, Target, Vendor};
+use super::registry::{Adapter, Built, Fields, Kit};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
 use crate::domain::notification::Notification;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Xiaomi, take_apart: taken_apart::<Account>, check_token: token_without_comma, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let (account, defaults) = opened::<Account>(fields, defaults)?;
+    let hosts = &kit.hosts.xiaomi;
+    let base_url = match account.region {
+        Region::Cn => &hosts.cn,
+        Region::Ru => &hosts.ru,
+        Region::In => &hosts.r#in,
+        Region::Eu => &hosts.eu,
+        Region::Sg => &hosts.sg,
+    };
+    Ok(Arc::new(Xiaomi { account, defaults, http: kit.http.clone(), base_url: base_url.clone() }))
+}
 
 /// One Xiaomi account, ready to send.
 #[derive(Debug)]
@@ -40,8 +61,9 @@ impl Vendor for Xiaomi {
             title: TextLimit { max: 49, counting: Counting::Utf16 },
             body: TextLimit { max: 127, counting: Counting::Utf16 },
             // the tier below 100,000 devices
-            calls_per_second: 500,
-            quota_reset: QuotaReset::ChinaMidnight,
+            rate: 500,
+            rate_unit: RateUnit::Calls,
+            quota_reset: QuotaReset::CHINA_MIDNIGHT,
             uses_badge: false, // the system counts
         }
     }

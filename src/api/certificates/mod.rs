@@ -1,216 +1,33 @@
 //! Certificates: vendor accounts. Their secrets go in and never come out.
 
+mod bodies;
+mod view;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::openapi::schema::{AnyOfBuilder, Schema};
-use utoipa::openapi::{Ref, RefOr};
-use utoipa::{PartialSchema, ToSchema};
+
+pub(super) use bodies::{CERTIFICATE_CHANGES, CertificateChange, NewCertificate};
+use bodies::{COMMON_FIELDS, Common};
+pub(super) use view::CertificateView;
+use view::view;
 
 use super::error::ApiError;
 use super::extract::{Body, Path, Query, parse};
 use super::idempotency::{IdempotencyHeader, IdempotencyKey};
 use super::page::{Page, PageQuery, checked_limit, position};
 use super::{Api, Caller, no_content};
-use crate::dispatcher::LaneStatus;
 use crate::domain::certificate::{Certificate, CertificateState, VendorKind};
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::text::Text;
 use crate::secrets::{SecretError, short_digest};
 use crate::store;
-use crate::vendor::registry::{Account, FieldError, SUPPORTED, read_account, stored_fields, unsupported};
-use crate::vendor::{apns, xiaomi};
+use crate::vendor::registry::{FieldError, Posted as Account, is_supported, read_account, stored_fields, unsupported};
 
 /// The most that one statement releases of what was held.
 const RELEASE_BATCH: u64 = 5_000;
-
-/// What every certificate has, besides the vendor's own fields.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Common {
-    /// Chosen by the operator, so that client apps in the field can keep their number; else the server chooses.
-    pub certificate_id: Option<CertificateId>,
-    /// For operators to tell accounts apart.
-    pub name: Option<Text<0, 128>>,
-    /// Calls a second; the lowest tier of the vendor's document if not given.
-    #[schema(minimum = 1, maximum = 100_000)]
-    pub rate_limit: Option<i32>,
-}
-
-/// The fields of [`Common`]; all others are the vendor's.
-const COMMON_FIELDS: [&str; 3] = ["certificate_id", "name", "rate_limit"];
-
-/// A new Xiaomi certificate. `app_secret` is the AppSecret of the console, not the AppKey.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents the body, which is read by vendor")]
-pub(super) struct NewXiaomiCertificate {
-    #[schema(inline)]
-    vendor: XiaomiOnly,
-    #[schema(inline)]
-    #[serde(flatten)]
-    common: Common,
-    #[schema(inline)]
-    #[serde(flatten)]
-    account: xiaomi::Account,
-    #[schema(inline, required = false)]
-    defaults: xiaomi::Defaults,
-}
-
-/// The vendor of these fields.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "documents the body, which is read by vendor")]
-enum XiaomiOnly {
-    Xiaomi,
-}
-
-/// A new APNs certificate: a topic with one credential, which is `key_p8`, `key_id` and `team_id`; or `p12` and
-/// `p12_password`; or `certificate_pem` and `key_pem`.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents the body, which is read by vendor")]
-pub(super) struct NewApnsCertificate {
-    #[schema(inline)]
-    vendor: ApnsOnly,
-    #[schema(inline)]
-    #[serde(flatten)]
-    common: Common,
-    #[schema(inline)]
-    #[serde(flatten)]
-    account: apns::Account,
-    #[schema(inline, required = false)]
-    defaults: apns::Defaults,
-}
-
-/// The vendor of these fields.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "documents the body, which is read by vendor")]
-enum ApnsOnly {
-    Apns,
-}
-
-/// A new certificate. Each vendor has its own fields; `vendor` tells which.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "documents the body, which is read by vendor")]
-pub(super) enum NewCertificate {
-    Apns(NewApnsCertificate),
-    Xiaomi(NewXiaomiCertificate),
-}
-
-/// Documents the body of a change.
-pub(super) struct CertificateChange;
-
-/// Schemas the document makes from those of new certificates (`openapi::schemas`).
-pub(super) const CERTIFICATE_CHANGES: [(&str, &str); 2] =
-    [("NewApnsCertificate", "ApnsCertificateChange"), ("NewXiaomiCertificate", "XiaomiCertificateChange")];
-
-impl PartialSchema for CertificateChange {
-    fn schema() -> RefOr<Schema> {
-        let description = "Fields to change; what is left out stays. `vendor` and `certificate_id` cannot be changed. The \
-            fields are those of the certificate's vendor. `defaults` is replaced as a whole; `rate_limit` null removes it.";
-        let any = AnyOfBuilder::new().description(Some(description));
-        CERTIFICATE_CHANGES.iter().fold(any, |any, (_, name)| any.item(Ref::from_schema_name(*name))).into()
-    }
-}
-
-impl ToSchema for CertificateChange {}
-
-/// A certificate without its secrets.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct CertificateView {
-    pub certificate_id: CertificateId,
-    pub app_id: AppId,
-    pub vendor: VendorKind,
-    pub name: String,
-    pub package_name: String,
-    /// What identifies the account at the vendor.
-    #[schema(value_type = Object)]
-    pub identifiers: Value,
-    /// A digest of the secrets: the same secrets have the same one.
-    pub fingerprint: String,
-    #[schema(value_type = Object)]
-    pub defaults: Value,
-    pub rate_limit: Option<i32>,
-    pub state: CertificateState,
-    pub state_reason: Option<String>,
-    pub state_since: DateTime<Utc>,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-    /// Why the server cannot use it, e.g. sealed with another master key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unusable: Option<String>,
-    /// How this instance's lane stands.
-    pub lane: LaneView,
-}
-
-/// The deliveries of a certificate in memory, and what holds them up.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LaneView {
-    /// Deliveries in memory: waiting for their turn, or on the wire.
-    pub held: usize,
-    /// The vendor fails: calls stop, one probe at a time.
-    pub breaker_open: bool,
-    /// A burst of dead tokens: nothing is unbound until it passes or the certificate is resumed.
-    pub prune_breaker_open: bool,
-    /// The share of the rate limit in use; below 1 while the vendor complains.
-    pub rate_share: f64,
-    /// Message classes whose daily quota is spent.
-    pub held_classes: Vec<HeldClass>,
-}
-
-/// A message class that waits for its quota.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HeldClass {
-    pub message_class: String,
-    pub until: DateTime<Utc>,
-}
-
-impl From<LaneStatus> for LaneView {
-    fn from(status: LaneStatus) -> Self {
-        Self {
-            held: status.held,
-            breaker_open: status.breaker_open,
-            prune_breaker_open: status.prune_breaker_open,
-            rate_share: status.rate_share,
-            held_classes: status
-                .holds
-                .into_iter()
-                .map(|(message_class, until)| HeldClass { message_class, until })
-                .collect(),
-        }
-    }
-}
-
-fn view(api: &Api, certificate: &Certificate) -> CertificateView {
-    CertificateView {
-        certificate_id: certificate.certificate_id,
-        app_id: certificate.app_id,
-        vendor: certificate.vendor,
-        name: certificate.name.clone(),
-        package_name: certificate.package_name.clone(),
-        identifiers: certificate.identifiers.clone(),
-        fingerprint: certificate.fingerprint.clone(),
-        defaults: certificate.defaults.clone(),
-        rate_limit: certificate.rate_limit,
-        state: certificate.state,
-        state_reason: certificate.state_reason.clone(),
-        state_since: certificate.state_since,
-        created_at: certificate.created_at,
-        updated_at: certificate.updated_at,
-        unusable: api
-            .directory
-            .snapshot()
-            .certificates
-            .get(&certificate.certificate_id)
-            .and_then(|entry| entry.adapter.as_ref().err().cloned()),
-        lane: api.dispatcher.lane_status(certificate.certificate_id).into(),
-    }
-}
 
 impl From<FieldError> for ApiError {
     fn from(error: FieldError) -> Self {
@@ -233,7 +50,7 @@ fn take_apart(mut fields: Map<String, Value>) -> Result<Posted, ApiError> {
         COMMON_FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), fields.remove(*name)?))).collect();
     let common: Common = parse(Value::Object(common).to_string().as_bytes())?;
     if common.rate_limit.is_some_and(|limit| !(1..=100_000).contains(&limit)) {
-        let message = "must be 1 to 100000 calls a second".to_owned();
+        let message = "must be 1 to 100000 a second".to_owned();
         return Err(ApiError::InvalidBody { field: "rate_limit".to_owned(), message });
     }
     Ok(Posted { vendor, common, fields })
@@ -243,7 +60,7 @@ fn supported_vendor(vendor: Option<&Value>) -> Result<VendorKind, ApiError> {
     vendor
         .and_then(Value::as_str)
         .and_then(VendorKind::parse)
-        .filter(|kind| SUPPORTED.contains(kind))
+        .filter(|kind| is_supported(*kind))
         .ok_or_else(|| unsupported().into())
 }
 

@@ -1,0 +1,240 @@
+//! Access tokens: one for all certificates of a credential, fetched by one caller at a time, renewed before it ends and
+//! once when the vendor refuses it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::http::Reply;
+use super::outcome::{Outcome, Reason};
+
+/// Who failed to get a token is not asked again for this long: everybody takes the same failure.
+const FAILURE_HOLDS: Duration = Duration::from_secs(1);
+/// The same for a token that is fetched ahead of time: the old one still works.
+const EARLY_FAILURE_HOLDS: Duration = Duration::from_secs(30);
+
+/// A token as the vendor gave it out.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub value: String,
+    /// When the next one is fetched, ahead of time.
+    pub renew_after: Duration,
+    /// When it is no longer sent.
+    pub usable_for: Duration,
+}
+
+/// Fetches a token from the vendor.
+#[async_trait]
+pub(super) trait Grant: Send + Sync + std::fmt::Debug {
+    /// One request for a token.
+    /// # Errors
+    /// How a delivery that needs the token ends.
+    async fn grant(&self) -> Result<Granted, Outcome>;
+}
+
+/// How a delivery ends for which the vendor answered no token; never by being given up, whatever is wrong with the request.
+pub(super) fn refused(reply: &Reply, code: Option<String>) -> Outcome {
+    let status = reply.status.as_u16();
+    let reason = match status {
+        429 | 503 => Reason::RateLimited,
+        400..=499 => Reason::CertificateRefused,
+        _ => Reason::VendorFault,
+    };
+    let code = code.unwrap_or_else(|| format!("HTTP {status}"));
+    let outcome = Outcome::new(reason).with_code(format!("token: {code}"));
+    Outcome { retry_after: reply.retry_after(), ..outcome }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct AccessToken {
+    grant: Box<dyn Grant>,
+    current: Mutex<Option<Held>>,
+    /// Held by who fetches; knows the last failure.
+    fetching: AsyncMutex<Option<(Instant, Outcome)>>,
+}
+
+#[derive(Clone)]
+struct Held {
+    value: Arc<str>,
+    made: Instant,
+    renew_after: Duration,
+    usable_for: Duration,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+impl AccessToken {
+    /// The first token is fetched when it is first asked for.
+    pub(super) fn new(grant: impl Grant + 'static) -> Self {
+        Self { grant: Box::new(grant), current: Mutex::default(), fetching: AsyncMutex::default() }
+    }
+
+    /// The token to send. Waits for the vendor only when there is none that works.
+    /// # Errors
+    /// No token could be had: how the delivery ends.
+    pub(super) async fn current(&self) -> Result<Arc<str>, Outcome> {
+        let asked = Instant::now();
+        if let Some(held) = self.held() {
+            if held.made.elapsed() < held.renew_after {
+                return Ok(held.value);
+            }
+            // One caller fetches the next one; all others go on with this.
+            let Ok(mut failure) = self.fetching.try_lock() else { return Ok(held.value) };
+            if failure.as_ref().is_some_and(|(at, _)| at.elapsed() < EARLY_FAILURE_HOLDS) {
+                return Ok(held.value);
+            }
+            return Ok(self.fetch(&mut failure).await.unwrap_or(held.value));
+        }
+        let mut failure = self.fetching.lock().await;
+        match self.held() {
+            Some(held) => Ok(held.value),
+            None => self.fetch_unless_failed(asked, &mut failure).await,
+        }
+    }
+
+    /// The vendor refused `used`: fetches another, unless somebody did meanwhile.
+    /// # Errors
+    /// As [`Self::current`].
+    pub(super) async fn replace(&self, used: &str) -> Result<(), Outcome> {
+        let asked = Instant::now();
+        let mut failure = self.fetching.lock().await;
+        if self.held().is_some_and(|held| *held.value != *used) {
+            return Ok(());
+        }
+        *self.lock() = None;
+        self.fetch_unless_failed(asked, &mut failure).await.map(|_| ())
+    }
+
+    async fn fetch_unless_failed(
+        &self,
+        asked: Instant,
+        failure: &mut Option<(Instant, Outcome)>,
+    ) -> Result<Arc<str>, Outcome> {
+        match failure {
+            Some((at, outcome)) if *at >= asked || at.elapsed() < FAILURE_HOLDS => Err(outcome.clone()),
+            _ => self.fetch(failure).await,
+        }
+    }
+
+    async fn fetch(&self, failure: &mut Option<(Instant, Outcome)>) -> Result<Arc<str>, Outcome> {
+        let made = Instant::now();
+        match self.grant.grant().await {
+            Ok(Granted { value, renew_after, usable_for }) => {
+                // So that several servers do not renew at once.
+                let renew_after = renew_after.mul_f64(0.9 + 0.1 * rand::random::<f64>());
+                let value: Arc<str> = value.into();
+                *self.lock() = Some(Held { value: Arc::clone(&value), made, renew_after, usable_for });
+                *failure = None;
+                Ok(value)
+            }
+            Err(outcome) => {
+                *failure = Some((Instant::now(), outcome.clone()));
+                Err(outcome)
+            }
+        }
+    }
+
+    /// The token, while it is usable.
+    fn held(&self) -> Option<Held> {
+        self.lock().clone().filter(|held| held.made.elapsed() < held.usable_for)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Numbers its tokens; fails as often as it is told.
+    #[derive(Debug, Clone, Default)]
+    struct Counter {
+        grants: Arc<AtomicU32>,
+        failures: Arc<AtomicU32>,
+        renew_after: Duration,
+    }
+
+    #[async_trait]
+    impl Grant for Counter {
+        async fn grant(&self) -> Result<Granted, Outcome> {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let number = self.grants.fetch_add(1, Ordering::SeqCst);
+            let fails = |left: u32| left.checked_sub(1);
+            if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
+                return Err(Outcome::new(Reason::VendorFault).with_code("token"));
+            }
+            let usable_for = Duration::from_mins(1);
+            Ok(Granted { value: number.to_string(), renew_after: self.renew_after, usable_for })
+        }
+    }
+
+    fn counted(renew_after: Duration) -> (Counter, Arc<AccessToken>) {
+        let counter = Counter { renew_after, ..Counter::default() };
+        (counter.clone(), Arc::new(AccessToken::new(counter)))
+    }
+
+    async fn all(token: &Arc<AccessToken>, callers: usize) -> Vec<Result<Arc<str>, Outcome>> {
+        futures_util::future::join_all((0..callers).map(|_| token.current())).await
+    }
+
+    #[tokio::test]
+    async fn many_callers_make_one_request() {
+        let (counter, token) = counted(Duration::from_mins(1));
+        assert!(all(&token, 50).await.into_iter().all(|value| *value.unwrap() == *"0"));
+        assert_eq!(counter.grants.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn an_old_token_is_used_while_the_next_one_is_fetched() {
+        let (counter, token) = counted(Duration::ZERO);
+        token.current().await.unwrap();
+        let values = all(&token, 10).await;
+        let new = values.iter().filter(|value| **value.as_ref().unwrap() == *"1").count();
+        assert_eq!((new, values.len()), (1, 10), "nine did not wait");
+        counter.failures.store(1, Ordering::SeqCst);
+        let before = counter.grants.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(*token.current().await.unwrap(), *"1", "it still works when the next one cannot be had");
+        }
+        assert_eq!(counter.grants.load(Ordering::SeqCst) - before, 1, "and nobody asks at every call");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_once() {
+        let (counter, token) = counted(Duration::from_mins(1));
+        let first = token.current().await.unwrap();
+        let replaced = futures_util::future::join_all((0..10).map(|_| token.replace(&first))).await;
+        assert!(replaced.into_iter().all(|replaced| replaced.is_ok()));
+        assert_eq!((counter.grants.load(Ordering::SeqCst), &*token.current().await.unwrap()), (2, "1"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_by_all_who_waited_for_it() {
+        let (counter, token) = counted(Duration::from_mins(1));
+        counter.failures.store(u32::MAX, Ordering::SeqCst);
+        assert!(all(&token, 50).await.into_iter().all(|value| value.is_err()));
+        assert!(token.current().await.is_err());
+        assert_eq!(counter.grants.load(Ordering::SeqCst), 1);
+        counter.failures.store(0, Ordering::SeqCst);
+        tokio::time::sleep(FAILURE_HOLDS).await;
+        assert_eq!(*token.current().await.unwrap(), *"1");
+    }
+
+    #[tokio::test]
+    async fn the_token_is_not_shown() {
+        let (_, token) = counted(Duration::from_mins(1));
+        token.current().await.unwrap();
+        assert!(!format!("{token:?}").contains("value"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Huawei Push Kit for Android, EMUI and HarmonyOS 2 to 4 (API v1). Wire facts and their source: docs/vendors/huawei.md.
+
+mod account;
+mod classify;
+mod encode;
+mod token;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub use account::{Account, Click, Defaults, Importance};
+
+use super::access_token::AccessToken;
+use super::account::{opened, plain_token, taken_apart};
+use super::call::{self, judged};
+use super::fit::{Counting, TextLimit};
+use super::http::Reply;
+use super::outcome::{Outcome, Reason};
+use super::registry::{Adapter, Built, Fields, Kit};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Huawei, take_apart: taken_apart::<Account>, check_token: plain_token, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let (account, defaults) = opened::<Account>(fields, defaults)?;
+    let hosts = &kit.hosts.huawei;
+    let grant = token::Request {
+        http: kit.http.clone(),
+        url: format!("{}/oauth2/v3/token", hosts.token),
+        app_id: account.app_id.to_string(),
+        app_secret: account.app_secret.clone(),
+    };
+    let credential = ["huawei", &hosts.token, &account.app_id, account.app_secret.expose_secret()];
+    let token = kit.access_token(&credential, grant);
+    let url = format!("{}/v1/{}/messages:send", hosts.push, &*account.app_id);
+    Ok(Arc::new(Huawei { defaults, http: kit.http.clone(), url, token }))
+}
+
+/// One Huawei app, ready to send.
+#[derive(Debug)]
+struct Huawei {
+    defaults: Defaults,
+    http: reqwest::Client,
+    url: String,
+    token: Arc<AccessToken>,
+}
+
+#[async_trait]
+impl Vendor for Huawei {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Huawei
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: 1_000,
+            title: TextLimit { max: encode::MAX_TITLE_BYTES, counting: Counting::JsonBytes },
+            // What is left of the request, see `fit`.
+            body: TextLimit { max: encode::MAX_REQUEST_BYTES, counting: Counting::JsonBytes },
+            // the floor for all apps
+            rate: 6_000,
+            rate_unit: RateUnit::Devices,
+            quota_reset: QuotaReset::CHINA_MIDNIGHT,
+            uses_badge: self.defaults.badge_class.is_some(),
+        }
+    }
+
+    fn message_class(&self, notification: &Notification) -> String {
+        encode::category(&self.defaults, notification).to_owned()
+    }
+
+    fn fit(&self, push: &mut Push) {
+        encode::fit(&self.defaults, push, self.limits().title);
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        if encode::request_bytes(&self.defaults, push) > encode::MAX_REQUEST_BYTES {
+            let outcome = Outcome::new(Reason::PayloadRefused).with_code("request over 4096 bytes, not sent");
+            return outcome.for_each(targets.len());
+        }
+        call::send(Some(&self.token), targets, |token, part| async move {
+            let request = self
+                .http
+                .post(&self.url)
+                .bearer_auth(token)
+                .header(CONTENT_TYPE, "application/json;charset=UTF-8")
+                .body(encode::request(&self.defaults, push, part));
+            judged(Reply::fetch(request).await, part, classify::classify)
+        })
+        .await
+    }
+}

@@ -1,0 +1,89 @@
+//! Meizu push (Flyme). Wire facts and their source: docs/vendors/meizu.md.
+
+mod account;
+mod classify;
+mod encode;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub use account::{Account, Click, Defaults};
+
+use super::account::{opened, taken_apart, token_without_comma};
+use super::call::{self, judged};
+use super::fit::{Counting, TextLimit};
+use super::http::Reply;
+use super::outcome::Outcome;
+use super::registry::{Adapter, Built, Fields, Kit};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Meizu, take_apart: taken_apart::<Account>, check_token: token_without_comma, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let (account, defaults) = opened::<Account>(fields, defaults)?;
+    let url = format!("{}/garcia/api/server/push/varnished/pushByPushId", kit.hosts.meizu.push);
+    Ok(Arc::new(Meizu { account, defaults, http: kit.http.clone(), url }))
+}
+
+/// One Meizu app, ready to send.
+#[derive(Debug)]
+struct Meizu {
+    account: Account,
+    defaults: Defaults,
+    http: reqwest::Client,
+    url: String,
+}
+
+#[async_trait]
+impl Vendor for Meizu {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Meizu
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: 100,
+            title: TextLimit { max: 32, counting: Counting::Utf16 },
+            body: TextLimit { max: 100, counting: Counting::Utf16 },
+            // the lower of two published figures
+            rate: 200,
+            rate_unit: RateUnit::Calls,
+            quota_reset: QuotaReset::CHINA_MIDNIGHT,
+            uses_badge: false, // there is no badge
+        }
+    }
+
+    fn message_class(&self, notification: &Notification) -> String {
+        let is_private = encode::notice_type(&self.defaults, notification) == encode::PRIVATE;
+        if is_private { "private" } else { "public" }.to_owned()
+    }
+
+    fn fit(&self, push: &mut Push) {
+        let limits = self.limits();
+        push.cut_title(limits.title);
+        push.cut_body(limits.body);
+        encode::fit_data(&self.defaults, push);
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        // Serialised once: these bytes are signed, and these are sent.
+        let message = &encode::message(&self.defaults, push);
+        let secret = self.account.app_secret.expose_secret();
+        call::send(None, targets, |_, part| async move {
+            let request = self
+                .http
+                .post(&self.url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
+                .body(encode::form(&self.account.app_id, secret, message, part));
+            judged(Reply::fetch(request).await, part, classify::classify)
+        })
+        .await
+    }
+}

@@ -1,0 +1,104 @@
+//! OPPO PUSH, for OPPO, realme and OnePlus phones. Wire facts and their source: docs/vendors/oppo.md.
+
+mod account;
+mod classify;
+mod encode;
+mod token;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub use account::{Account, Click, Defaults, Region};
+
+use super::access_token::AccessToken;
+use super::account::{opened, plain_token, taken_apart};
+use super::call::{self, judged};
+use super::fit::{Counting, TextLimit};
+use super::http::Reply;
+use super::outcome::Outcome;
+use super::registry::{Adapter, Built, Fields, Kit};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Oppo, take_apart: taken_apart::<Account>, check_token: plain_token, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let (account, defaults) = opened::<Account>(fields, defaults)?;
+    let base_url = match account.region {
+        Region::Cn => kit.hosts.oppo.cn.clone(),
+        Region::Intl => kit.hosts.oppo.intl.clone(),
+    };
+    let credential = ["oppo", &base_url, &account.app_key, account.master_secret.expose_secret()];
+    let grant = token::Request {
+        http: kit.http.clone(),
+        url: format!("{base_url}/server/v1/auth"),
+        app_key: account.app_key.to_string(),
+        master_secret: account.master_secret.clone(),
+        clock: kit.clock.clone(),
+    };
+    let token = kit.access_token(&credential, grant);
+    Ok(Arc::new(Oppo { defaults, http: kit.http.clone(), base_url, token }))
+}
+
+/// One OPPO app, ready to send.
+#[derive(Debug)]
+struct Oppo {
+    defaults: Defaults,
+    http: reqwest::Client,
+    base_url: String,
+    token: Arc<AccessToken>,
+}
+
+#[async_trait]
+impl Vendor for Oppo {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Oppo
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            // The document allows 1,000; each message is whole and encoded twice, so 1,000 would be megabytes.
+            batch: 100,
+            title: TextLimit { max: 50, counting: Counting::Chars },
+            body: TextLimit { max: self.defaults.content_chars(), counting: Counting::Chars },
+            // the tier below 10 million users
+            rate: 5_000,
+            rate_unit: RateUnit::Devices,
+            quota_reset: QuotaReset::CHINA_MIDNIGHT,
+            uses_badge: false, // the field of the number is not known
+        }
+    }
+
+    fn message_class(&self, notification: &Notification) -> String {
+        encode::message_class(&self.defaults, notification).to_owned()
+    }
+
+    fn fit(&self, push: &mut Push) {
+        let limits = self.limits();
+        push.cut_title(limits.title);
+        push.cut_body(encode::body_limit(&push.notification, limits.body));
+        encode::fit_data(push);
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        call::send(Some(&self.token), targets, |token, part| async move {
+            let (path, body) = match part {
+                [only] => ("unicast", encode::unicast(&token, &self.defaults, push, only)),
+                many => ("unicast_batch", encode::unicast_batch(&token, &self.defaults, push, many)),
+            };
+            let request = self
+                .http
+                .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
+                .body(body);
+            judged(Reply::fetch(request).await, part, classify::classify)
+        })
+        .await
+    }
+}

@@ -1,0 +1,52 @@
+//! What the tests of adapters start from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::http::Reply;
+use super::{Push, Target};
+use crate::domain::id::{AppId, NotificationId};
+use crate::domain::notification::{Content, Notification};
+
+/// Devices with these tokens.
+pub(super) fn targets(tokens: &[impl AsRef<str>]) -> Vec<Target> {
+    let notification = NotificationId::new(1, 0);
+    let target = |(number, token): (u32, &str)| Target {
+        delivery_id: notification.delivery(number),
+        token: token.to_owned(),
+        is_retry: false,
+    };
+    (1..).zip(tokens.iter().map(AsRef::as_ref)).map(target).collect()
+}
+
+/// An answer with this body.
+pub(super) fn reply(status: u16, body: &str) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap();
+    Reply { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
+}
+
+/// A push of this content, which needs no more than what is to be changed.
+pub(super) fn push(content: &Value) -> Push {
+    let mut whole = json!({"title": "小红", "body": "晚上一起吃饭吗？", "ttl_s": 86_400});
+    whole.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+    let content: Content = serde_json::from_value(whole).unwrap();
+    Push {
+        title: content.title.clone(),
+        body: content.body.clone(),
+        full_title: content.title.clone(),
+        full_body: content.body.clone(),
+        cuts: Vec::new(),
+        badge: None,
+        time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
+        expires_at: chrono::DateTime::UNIX_EPOCH,
+        notification: Arc::new(Notification {
+            notification_id: NotificationId::new(1_795_000_000_000, 0),
+            app_id: AppId(1),
+            content,
+        }),
+    }
+}

@@ -1,0 +1,160 @@
+//! vivo push. Wire facts and their source: docs/vendors/vivo.md.
+
+mod account;
+mod classify;
+mod encode;
+mod token;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use account::{Account, Click, Defaults};
+
+use super::access_token::AccessToken;
+use super::account::{opened, plain_token, taken_apart};
+use super::call::{self, Answered, judged};
+use super::fit::{Counting, TextLimit};
+use super::http::{Failure, Reply};
+use super::outcome::Outcome;
+use super::registry::{Adapter, BuildError, Built, Fields, Kit};
+use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
+use crate::clock::Clock;
+use crate::domain::certificate::VendorKind;
+use crate::domain::notification::Notification;
+
+/// The fewest devices for which a list is stored: it costs two calls, one after the other, and counts against a daily quota.
+const LEAST_LIST: usize = 5;
+/// How many single sends of one call are on the wire together.
+const SINGLES_AT_ONCE: usize = 8;
+
+pub(super) const ADAPTER: Adapter =
+    Adapter { kind: VendorKind::Vivo, take_apart: taken_apart::<Account>, check_token: plain_token, build };
+
+fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
+    let (account, defaults) = opened::<Account>(fields, defaults)?;
+    let app_id = account.number().ok_or_else(|| BuildError::Stored("app_id: not a number".to_owned()))?;
+    let base_url = kit.hosts.vivo.push.clone();
+    let secret = account.app_secret.expose_secret();
+    let credential = ["vivo", &base_url, &account.app_id, &account.app_key, secret];
+    let grant = token::Request {
+        http: kit.http.clone(),
+        url: format!("{base_url}/message/auth"),
+        app_id,
+        app_key: account.app_key.to_string(),
+        app_secret: account.app_secret.clone(),
+        clock: kit.clock.clone(),
+    };
+    let token = kit.access_token(&credential, grant);
+    let clock = kit.clock.clone();
+    let http = kit.http.clone();
+    Ok(Arc::new(Vivo { app_id, defaults, http, base_url, token, clock, lists_spent_until_ms: AtomicI64::new(0) }))
+}
+
+/// One vivo app, ready to send.
+#[derive(Debug)]
+struct Vivo {
+    app_id: u64,
+    defaults: Defaults,
+    http: reqwest::Client,
+    base_url: String,
+    token: Arc<AccessToken>,
+    clock: Clock,
+    /// Until then no list can be stored, only single devices be sent to.
+    lists_spent_until_ms: AtomicI64,
+}
+
+#[async_trait]
+impl Vendor for Vivo {
+    fn kind(&self) -> VendorKind {
+        VendorKind::Vivo
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: if self.may_list() { 1_000 } else { SINGLES_AT_ONCE },
+            // The older text; it satisfies the newer one (characters) too.
+            title: TextLimit { max: 40, counting: Counting::Width },
+            body: TextLimit { max: 100, counting: Counting::Width },
+            // the tier below 5 million users
+            rate: 3_000,
+            rate_unit: RateUnit::Devices,
+            quota_reset: QuotaReset::CHINA_MIDNIGHT,
+            uses_badge: false, // it can be counted up, not set
+        }
+    }
+
+    fn message_class(&self, notification: &Notification) -> String {
+        let (classification, _) = encode::class(&self.defaults, notification);
+        if classification == encode::SYSTEM { "system" } else { "operations" }.to_owned()
+    }
+
+    fn fit(&self, push: &mut Push) {
+        let limits = self.limits();
+        push.cut_title(limits.title);
+        push.cut_body(limits.body);
+        encode::fit_data(push);
+    }
+
+    async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
+        // A list keeps a message for 15 minutes at least.
+        if targets.len() >= LEAST_LIST && self.may_list() && push.time_to_live >= encode::LEAST_LIST_TIME {
+            let list = |token: Arc<str>, part| async move { self.send_list(&token, push, part).await };
+            return call::send(Some(&self.token), targets, list).await;
+        }
+        let sends: Vec<_> = targets.iter().map(|target| self.send_single(push, target)).collect();
+        let outcomes: Vec<Vec<Outcome>> = stream::iter(sends).buffered(SINGLES_AT_ONCE).collect().await;
+        outcomes.concat()
+    }
+}
+
+impl Vivo {
+    fn may_list(&self) -> bool {
+        self.clock.now().timestamp_millis() >= self.lists_spent_until_ms.load(Ordering::Relaxed)
+    }
+
+    async fn send_single(&self, push: &Push, target: &Target) -> Vec<Outcome> {
+        let body = &encode::single(self.app_id, &self.defaults, push, target);
+        call::send(Some(&self.token), std::slice::from_ref(target), |token, target| async move {
+            judged(self.post("/message/send", &token, body).await, target, classify::single)
+        })
+        .await
+    }
+
+    /// Stores the message, then sends it to the list.
+    async fn send_list(&self, token: &str, push: &Push, targets: &[Target]) -> Answered {
+        let body = encode::list_content(self.app_id, &self.defaults, push, targets);
+        let stored = match self.post("/message/saveListPayload", token, &body).await {
+            Ok(reply) => classify::stored(&reply),
+            Err(failure) => return Answered::all(&failure.outcome, targets),
+        };
+        let task_id = match stored {
+            Ok(task_id) => task_id,
+            Err(refused) => {
+                if refused.is_list_quota {
+                    self.lists_spent();
+                }
+                return Answered::all(&refused.outcome, targets).or(refused.remedy);
+            }
+        };
+        let body = encode::list(&task_id, push, targets);
+        judged(self.post("/message/pushToList", token, &body).await, targets, |reply, targets| {
+            classify::list(reply, &task_id, targets)
+        })
+    }
+
+    fn lists_spent(&self) {
+        let until = QuotaReset::CHINA_MIDNIGHT.next(self.clock.now());
+        self.lists_spent_until_ms.store(until.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    async fn post(&self, path: &str, token: &str, body: &(impl Serialize + Sync)) -> Result<Reply, Failure> {
+        let request = self.http.post(format!("{}{path}", self.base_url)).header("authToken", token).json(body);
+        Reply::fetch(request).await
+    }
+}
