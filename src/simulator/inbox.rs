@@ -208,6 +208,17 @@ impl Inboxes {
         tokens.iter().map(of).collect()
     }
 
+    /// The state of each token, in their order, for an account with these names: another app's token is dead there.
+    pub(super) fn states_for_app(&self, tokens: &[&str], names: &[&str]) -> Vec<TokenState> {
+        let state = self.lock();
+        let of = |token: &&str| match state.marks.get(*token) {
+            None => TokenState::Alive,
+            Some(mark) if mark.app.as_deref().is_some_and(|app| !names.contains(&app)) => TokenState::Dead,
+            Some(mark) => mark.state,
+        };
+        tokens.iter().map(of).collect()
+    }
+
     /// How many tokens are in each state other than alive.
     pub fn marked(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();

@@ -19,16 +19,23 @@ impl RateMeter {
 
     /// Takes one unit; false when there is none.
     pub(super) fn take(&mut self, per_second: u32, now_ms: i64) -> bool {
+        self.take_many(1, per_second, now_ms)
+    }
+
+    /// Takes so many units at once; false when there are fewer, and then none is taken. More than a second's worth is
+    /// given for a full bucket.
+    pub(super) fn take_many(&mut self, units: u32, per_second: u32, now_ms: i64) -> bool {
+        let units = f64::from(units.min(per_second.max(1)));
         let per_second = f64::from(per_second);
         // A bucket is full after one second, so longer pauses need no exact count.
         let elapsed_ms = u16::try_from((now_ms - self.at_ms).clamp(0, 1_000)).unwrap_or(0);
         self.tokens = (self.tokens + per_second * f64::from(elapsed_ms) / 1_000.0).min(per_second);
         self.at_ms = now_ms;
-        let has_one = self.tokens >= 1.0;
-        if has_one {
-            self.tokens -= 1.0;
+        let has_enough = self.tokens >= units;
+        if has_enough {
+            self.tokens -= units;
         }
-        has_one
+        has_enough
     }
 }
 
@@ -66,6 +73,15 @@ mod tests {
         let mut meter = RateMeter::new(2, 0);
         let taken: Vec<bool> = [0, 0, 0, 400, 500, 600, 5_000, 5_000, 5_000].map(|at_ms| meter.take(2, at_ms)).to_vec();
         assert_eq!(taken, [true, true, false, false, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn many_units_are_taken_together_or_not_at_all() {
+        let mut meter = RateMeter::new(10, 0);
+        let taken: Vec<bool> = [(6, 0), (6, 0), (4, 0), (99, 500), (99, 1_500)]
+            .map(|(units, at_ms)| meter.take_many(units, 10, at_ms))
+            .into();
+        assert_eq!(taken, [true, false, true, false, true]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
 //! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own.
 
+mod access_tokens;
 mod apns;
 mod clock;
 mod control;
@@ -17,10 +18,14 @@ mod fault;
 mod form;
 mod http1;
 mod http2;
+mod huawei;
 mod inbox;
+mod json;
 mod ledger;
 mod line;
+mod meizu;
 mod meter;
+mod serial;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -39,8 +44,10 @@ pub use exchange::Shared;
 pub use fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
 pub use form::{Form, FormError};
 pub use http2::{CapturedBytes, Connection, Direction};
+pub use huawei::{HuaweiApp, HuaweiSimulator, HuaweiStatus, HuaweiWorld};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
+pub use meizu::{MeizuApp, MeizuSimulator, MeizuWorld};
 pub use server::{Simulator, StartError};
 pub use wire::{Answer, Request, Wire};
 pub use xiaomi::{ChannelClass, XiaomiApp, XiaomiChannel, XiaomiSimulator, XiaomiTemplate, XiaomiWorld};
