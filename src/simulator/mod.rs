@@ -8,6 +8,7 @@
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
 //! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own.
 
+mod access_tokens;
 mod apns;
 mod clock;
 mod control;
@@ -20,7 +21,9 @@ mod http2;
 mod inbox;
 mod ledger;
 mod line;
+mod members;
 mod meter;
+mod seen;
 mod server;
 #[cfg(test)]
 mod testing;
