@@ -29,6 +29,7 @@ mod server;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod vivo;
 mod wire;
 mod xiaomi;
 
@@ -45,5 +46,6 @@ pub use http2::{CapturedBytes, Connection, Direction};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
 pub use server::{Simulator, StartError};
+pub use vivo::{VivoApp, VivoSimulator, VivoWorld};
 pub use wire::{Answer, Request, Wire};
 pub use xiaomi::{ChannelClass, XiaomiApp, XiaomiChannel, XiaomiSimulator, XiaomiTemplate, XiaomiWorld};
