@@ -23,6 +23,7 @@ mod ledger;
 mod line;
 mod members;
 mod meter;
+mod oppo;
 mod seen;
 mod server;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use form::{Form, FormError};
 pub use http2::{CapturedBytes, Connection, Direction};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
+pub use oppo::{OppoApp, OppoSimulator, OppoWorld};
 pub use server::{Simulator, StartError};
 pub use vivo::{VivoApp, VivoSimulator, VivoWorld};
 pub use wire::{Answer, Request, Wire};
