@@ -3,6 +3,7 @@
 /// China has one time zone, eight hours ahead of UTC, and no summer time.
 const CHINA_OFFSET_MS: i64 = 8 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// A bucket that holds a second's worth of units and fills evenly.
 #[derive(Debug)]
@@ -64,6 +65,11 @@ const fn china_day(now_ms: i64) -> i64 {
     (now_ms + CHINA_OFFSET_MS).div_euclid(DAY_MS)
 }
 
+/// The hour of the day in China, 0..=23.
+pub(super) const fn china_hour(now_ms: i64) -> i64 {
+    (now_ms + CHINA_OFFSET_MS).rem_euclid(DAY_MS) / HOUR_MS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +99,13 @@ mod tests {
         assert_eq!((count.today(midnight_ms - 1), count.today(midnight_ms)), (5, 0));
         count.add(1, midnight_ms);
         assert_eq!(count.today(midnight_ms + 1), 1);
+    }
+
+    #[test]
+    fn the_hour_is_the_one_in_china() {
+        let cases = [(0, 8), (15 * HOUR_MS, 23), (16 * HOUR_MS - 1, 23), (16 * HOUR_MS, 0), (23 * HOUR_MS, 7)];
+        for (now_ms, wanted) in cases {
+            assert_eq!(china_hour(now_ms), wanted, "{now_ms}");
+        }
     }
 }

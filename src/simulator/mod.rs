@@ -24,13 +24,17 @@ mod json;
 mod ledger;
 mod line;
 mod meizu;
+mod members;
 mod meter;
+mod oppo;
+mod seen;
 mod serial;
 mod server;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod vivo;
 mod wire;
 mod xiaomi;
 
@@ -48,6 +52,8 @@ pub use huawei::{HuaweiApp, HuaweiSimulator, HuaweiStatus, HuaweiWorld};
 pub use inbox::{Hidden, InboxCounts, Inboxes, Message, Received, TokenState};
 pub use ledger::{Call, EndpointCounts, Ledger};
 pub use meizu::{MeizuApp, MeizuSimulator, MeizuWorld};
+pub use oppo::{OppoApp, OppoSimulator, OppoWorld};
 pub use server::{Simulator, StartError};
+pub use vivo::{VivoApp, VivoSimulator, VivoWorld};
 pub use wire::{Answer, Request, Wire};
 pub use xiaomi::{ChannelClass, XiaomiApp, XiaomiChannel, XiaomiSimulator, XiaomiTemplate, XiaomiWorld};

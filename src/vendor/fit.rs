@@ -32,13 +32,13 @@ impl Counting {
     }
 }
 
-/// A character of the blocks that vivo's own counter knows: ideographs with extensions A to D and compatibility forms, CJK
-/// and general punctuation, half- and full-width forms.
+/// A character of a CJK block. vivo's own counter knows fewer blocks (no kana, no Hangul), its document says all of CJK:
+/// whatever counts double by either is counted so.
 const fn is_wide(c: char) -> bool {
     matches!(c,
-        '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{2a6df}' | '\u{2a700}'..='\u{2b81f}'
-        | '\u{2f800}'..='\u{2fa1f}')
+        '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{30ff}' | '\u{3300}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe4f}' | '\u{ff00}'..='\u{ffef}'
+        | '\u{20000}'..='\u{2a6df}' | '\u{2a700}'..='\u{2b81f}' | '\u{2f800}'..='\u{2fa1f}')
 }
 
 /// As `serde_json` writes it: raw UTF-8, with the escapes that JSON demands.
@@ -122,9 +122,15 @@ mod tests {
 
     #[test]
     fn vendors_count_differently() {
-        for (text, utf16, chars, width) in
-            [("ab", 2, 2, 2), ("红a", 2, 2, 3), ("😀", 2, 1, 2), ("，…", 2, 2, 4), ("é", 1, 1, 1), ("𠀀", 2, 1, 3)]
-        {
+        for (text, utf16, chars, width) in [
+            ("ab", 2, 2, 2),
+            ("红a", 2, 2, 3),
+            ("😀", 2, 1, 2),
+            ("，…", 2, 2, 4),
+            ("é", 1, 1, 1),
+            ("𠀀", 2, 1, 3),
+            ("かハ한", 3, 3, 6),
+        ] {
             let counted = [Counting::Utf16, Counting::Chars, Counting::Width].map(|counting| counting.of(text));
             assert_eq!(counted, [utf16, chars, width], "{text}");
         }
