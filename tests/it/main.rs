@@ -6,6 +6,7 @@
 mod apns;
 mod certificates;
 mod chaos;
+mod conformance;
 mod dedupe;
 mod demo;
 mod docs;
