@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use rouse::simulator::{Controls, MeizuApp, MeizuSimulator, MeizuWorld, TokenState};
+use rouse::simulator::{Controls, Fault, MeizuApp, MeizuSimulator, MeizuWorld, Misbehaviour, TokenState};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{Bench, Candidate, Says};
-use crate::world::PACKAGE;
+use crate::world::{PACKAGE, plain};
 
 const APP_ID: &str = "100999";
 const SECRET: &str = "9f1c2d3e4b5a69788796a5b4c3d2e1f0";
@@ -61,4 +61,54 @@ impl Candidate for Meizu {
     fn has_message_id(&self, id: &str) -> bool {
         self.0.has_message_id(id)
     }
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn each_target_is_judged_by_its_own_code(pool: PgPool) {
+    let bench = Bench::<Meizu>::start(pool).await;
+    bench.phones(2).await;
+    for (code, reason, status) in [
+        ("201", "payload_refused", "active"),
+        ("520", "recipient_limited", "active"),
+        ("110011", "recipient_limited", "active"),
+        ("110003", "token_gone", "invalid"),
+    ] {
+        bench.vendor.0.answer_targets_next(code, &[&Meizu::token(0)]);
+        let to = ["u0".to_owned(), "u1".to_owned()];
+        let notification = bench.sent_to(&to).await;
+        assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 1, reason: 1}), "{code}");
+        assert_eq!(bench.token_status("u0").await, status, "{code}");
+        bench.phones(1).await;
+    }
+    for (code, reason) in
+        [("501", "vendor_fault"), ("513", "vendor_fault"), ("519", "vendor_fault"), ("518", "rate_limited")]
+    {
+        bench.vendor.0.answer_targets_next(code, &[&Meizu::token(0)]);
+        let notification = bench.sent("u0", plain()).await;
+        assert_eq!(bench.outcome(&notification).await, "accepted", "{code}");
+        assert_eq!(bench.reasons(&notification, "attempt").await, [reason, "accepted"]);
+    }
+    bench.vendor.0.answer_targets_next("200", &[&Meizu::token(0)]);
+    assert_eq!(bench.idle_outcome(&bench.sent("u0", plain()).await).await, "accepted", "listed, and a success");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_bad_id_that_refuses_the_whole_call_is_found(pool: PgPool) {
+    let bench = Bench::<Meizu>::start(pool).await;
+    let users = bench.phones(7).await;
+    let bad = Misbehaviour::Code { code: "110003".into(), reason: None };
+    bench.vendor.0.fault(Fault::always(bad).for_token(Meizu::token(4)));
+    let notification = bench.sent_to(&users).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 6, "token_gone": 1}));
+    assert_eq!(bench.token_status("u4").await, "invalid");
+    assert_eq!(bench.vendor.0.inbox_counts().duplicates, 0);
+    assert_eq!(bench.codes(&notification).await.len(), 7, "one attempt for each device");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_hundred_devices_are_one_call(pool: PgPool) {
+    let bench = Bench::<Meizu>::start(pool).await;
+    let users = bench.phones(230).await;
+    assert_eq!(bench.outcomes(&bench.sent_to(&users).await).await, json!({"accepted": 230}));
+    assert_eq!(bench.vendor.sends(), 3);
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use rouse::clock::Clock;
 use rouse::simulator::{Controls, VivoApp, VivoSimulator, VivoWorld};
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ impl Candidate for Vivo {
         let wall = Clock::from_wall();
         let shift_ms = 4 * 3_600_000 - wall.now().timestamp_millis().rem_euclid(DAY_MS);
         let world = VivoWorld {
-            apps: vec![VivoApp::new(APP_ID, KEY, SECRET)],
+            apps: vec![vivo_app()],
             now: Arc::new(move || wall.now().timestamp_millis() + shift_ms),
             clock_tolerance: Duration::from_hours(24),
             ..VivoWorld::default()
@@ -90,5 +91,83 @@ impl Candidate for Vivo {
 
     fn is_send(path: &str) -> bool {
         path != "/message/auth"
+    }
+}
+
+fn vivo_app() -> VivoApp {
+    VivoApp::new(APP_ID, KEY, SECRET)
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn spent_lists_fall_back_to_single_sends(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    bench.vendor.0.put_app(VivoApp { daily_lists: Some(1), ..vivo_app() });
+    let users = bench.phones(12).await;
+    assert_eq!(bench.outcomes(&bench.sent_to(&users).await).await, json!({"accepted": 12}));
+    let calls = |path: &str| bench.vendor.0.endpoint(path).requests;
+    assert_eq!((calls("/message/saveListPayload"), calls("/message/pushToList"), calls("/message/send")), (1, 1, 0));
+    let notification = bench.sent_to(&users).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 12}));
+    assert_eq!((calls("/message/saveListPayload"), calls("/message/pushToList"), calls("/message/send")), (2, 1, 12));
+    assert_eq!(bench.shown_certificate().await["lane"]["rate_share"], 1.0, "about lists, not about the rate");
+    // No list is tried again today.
+    assert_eq!(bench.outcomes(&bench.sent_to(&users).await).await, json!({"accepted": 12}));
+    assert_eq!((calls("/message/saveListPayload"), calls("/message/send")), (2, 24));
+    assert_eq!((bench.vendor.0.received_total(), bench.vendor.0.inbox_counts().duplicates), (36, 0));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn an_app_in_review_pauses_its_certificate_and_test_mode_blames_no_token(pool: PgPool) {
+    let bench = Bench::<Vivo>::with(pool, &[("DISPATCH__SUSPECT_ANSWERS", "3")], plain()).await;
+    bench.phones(2).await;
+    let tester = vec![Vivo::token(1)];
+    bench.vendor.0.put_app(VivoApp { in_review: true, test_devices: tester, ..vivo_app() });
+    let notification = bench.sent("u1", plain()).await;
+    bench.until_state("refused").await;
+    bench.idle().await;
+    assert_eq!(bench.codes(&notification).await, ["10045"]);
+    bench.change_certificate(&json!({"defaults": {"test_mode": true}})).await;
+    assert_eq!(bench.outcome(&notification).await, "accepted", "a test device gets test messages");
+    for _ in 0..3 {
+        let notification = bench.sent("u0", plain()).await;
+        assert_eq!(bench.idle_outcome(&notification).await, "payload_refused");
+        assert_eq!(bench.codes(&notification).await, ["10302 status 4"]);
+    }
+    bench.until_state("refused").await;
+    assert_eq!(bench.token_status("u0").await, "active", "it is not the token's fault");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn operations_messages_wait_for_the_morning(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    bench.warm_phone().await;
+    let now = bench.server().clock().now();
+    bench.vendor.0.answer_next(10_071);
+    let news = json!({"offline_push_info": {"AndroidInfo": {"VIVOCategory": "NEWS"}}});
+    let notification = bench.sent("u0", news).await;
+    bench.sweep().await;
+    let waiting = bench.story(&notification).await["waiting"][0].clone();
+    let due_at: DateTime<Utc> = waiting["due_at"].as_str().unwrap().parse().unwrap();
+    let morning = rouse::vendor::QuotaReset::ChinaHour(7).next(now);
+    assert!((due_at - morning).abs() < TimeDelta::seconds(10), "{due_at} is not {morning}");
+    assert_eq!(bench.idle_outcome(&bench.sent("u0", plain()).await).await, "accepted", "chat goes on at night");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_list_says_who_is_dead_and_how(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    let users = bench.phones(8).await;
+    for (number, status) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 9)] {
+        bench.vendor.0.mark_invalid(&Vivo::token(number), status);
+    }
+    let notification = bench.sent_to(&users).await;
+    bench.idle().await;
+    bench.vendor.0.mark_invalid(&Vivo::token(5), 2);
+    let outcomes = bench.outcomes(&notification).await;
+    assert_eq!(outcomes, json!({"accepted": 3, "token_gone": 3, "muted": 1, "payload_refused": 1}));
+    for (user, status) in
+        [("u1", "invalid"), ("u2", "invalid"), ("u3", "muted"), ("u4", "active"), ("u5", "invalid"), ("u6", "active")]
+    {
+        assert_eq!(bench.token_status(user).await, status, "{user}");
     }
 }
