@@ -22,7 +22,7 @@ use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
 use crate::telemetry;
 use crate::vendor::outcome::{Outcome, Reason};
-use crate::vendor::{Push, QuotaReset, Target, Vendor};
+use crate::vendor::{Clearance, Push, QuotaReset, Target, Vendor};
 
 /// The reason in the trace of what a caller cancelled.
 pub const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
@@ -115,7 +115,8 @@ async fn send(
     class: &str,
 ) {
     let began_at = inner.clock.now();
-    let mut push = render(&parcel, inner.clock.database_now());
+    let clearance = if vendor.takes_steps() { clearance(inner, &parcel) } else { Clearance::given() };
+    let mut push = render(&parcel, inner.clock.database_now(), clearance);
     let is_fit = guarded(|| vendor.fit(&mut push)).is_some();
     let targets: Vec<Target> = parcel
         .deliveries
@@ -138,7 +139,11 @@ async fn send(
     telemetry::metrics::call_ended(vendor.kind(), elapsed);
     // An adapter that answers too few outcomes has a bug; the message is not lost for it.
     outcomes.resize_with(targets.len(), || Outcome::new(Reason::Unrecognised).with_code("no outcome for this target"));
-    let verdict = weigh(inner, lane, entry, &outcomes, began_at);
+    if outcomes.len() > 1 && outcomes.iter().all(|outcome| outcome.is_of_one) {
+        divide(lane, parcel);
+        return;
+    }
+    let verdict = weigh(inner, lane, entry, &parcel.notification, &outcomes, began_at);
     if outcomes.iter().any(|outcome| outcome.reason == Reason::CertificateRefused) {
         inner.refuse_certificate(entry, &outcomes).await;
     }
@@ -162,6 +167,38 @@ async fn send(
         let judged_at = Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now);
         let parcel = Parcel { notification, judged_at, deliveries, ..parcel };
         retry_in_memory(inner, lane, parcel, wait);
+    }
+}
+
+/// Whether another request may start for these devices: what is asked before a call, once more.
+fn clearance(inner: &Arc<Inner>, parcel: &Parcel) -> Clearance {
+    let inner = Arc::clone(inner);
+    let owner = inner.instance.id();
+    let (judged_at, expires_at, notification) = (parcel.judged_at, parcel.expires_at, Arc::clone(&parcel.notification));
+    let device = |held: &Held| (held.user_id.clone(), held.device_id.clone());
+    let devices: Vec<(String, String)> = parcel.deliveries.iter().map(device).collect();
+    Clearance::new(move || {
+        let is_revoked = |(user_id, device_id): &(String, String)| {
+            inner.revocations.since(judged_at, notification.app_id, user_id, device_id)
+        };
+        judged_at.elapsed() <= FRESH_FOR
+            && inner.instance.may_send()
+            && inner.instance.id() == owner
+            && expires_at > inner.clock.database_now()
+            && !inner.is_cancelled(&notification)
+            && !devices.iter().any(is_revoked)
+    })
+}
+
+/// A call that was refused for one bad target, nobody knows which, comes again as two: nothing was sent, so it was no
+/// attempt.
+fn divide(lane: &Arc<Lane>, parcel: Parcel) {
+    lane.state().breaker.record(false, Instant::now());
+    let mut first = parcel.deliveries;
+    let second = first.split_off(first.len() / 2);
+    for deliveries in [second, first] {
+        let notification = Arc::clone(&parcel.notification);
+        lane.push_front(Parcel { notification, deliveries, ..parcel });
     }
 }
 
@@ -190,14 +227,12 @@ struct PruneVerdict {
 }
 
 /// Texts as they are, time to live as it is left.
-fn render(parcel: &Parcel, now: DateTime<Utc>) -> Push {
+fn render(parcel: &Parcel, now: DateTime<Utc>, clearance: Clearance) -> Push {
     let content = &parcel.notification.content;
     let info = content.offline_push_info.as_ref();
     let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
     let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
     let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
-    let time_to_live =
-        if content.ttl_s == 0 { Duration::ZERO } else { (parcel.expires_at - now).to_std().unwrap_or_default() };
     Push {
         notification: Arc::clone(&parcel.notification),
         title: full_title.clone(),
@@ -206,8 +241,9 @@ fn render(parcel: &Parcel, now: DateTime<Utc>) -> Push {
         full_body,
         cuts: Vec::new(),
         badge: parcel.deliveries.first().and_then(|held| held.badge),
-        time_to_live,
+        time_to_live: parcel.time_to_live(now),
         expires_at: parcel.expires_at,
+        clearance,
     }
 }
 
@@ -216,6 +252,7 @@ fn weigh(
     inner: &Arc<Inner>,
     lane: &Arc<Lane>,
     entry: &Arc<Entry>,
+    notification: &Notification,
     outcomes: &[Outcome],
     now: DateTime<Utc>,
 ) -> PruneVerdict {
@@ -225,7 +262,12 @@ fn weigh(
     let dead = count(|reason| matches!(reason, Reason::TokenGone | Reason::TokenMalformed));
     let accepted = count(|reason| reason == Reason::Accepted);
     let is_outage = outcomes.iter().all(|outcome| outcome.reason.is_outage());
-    let is_suspect = outcomes.iter().all(|outcome| outcome.is_suspect);
+    let vendor = entry.certificate.vendor;
+    let has_own_options = notification.android().is_some_and(|info| info.speaks_to(vendor));
+    let is_suspect = outcomes.iter().all(|outcome| {
+        // What the message itself asked for may be what the vendor refuses.
+        outcome.is_suspect && !(has_own_options && outcome.reason == Reason::PayloadRefused)
+    });
     let mut state = lane.state();
     let opened = state.breaker.record(is_outage, Instant::now());
     let revision = entry.certificate.revision;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore};
@@ -38,6 +38,14 @@ pub struct Parcel {
     /// When their devices were last looked at.
     pub judged_at: Instant,
     pub deliveries: Vec<Held>,
+}
+
+impl Parcel {
+    /// The time to live that is left; zero means one attempt by the vendor.
+    pub fn time_to_live(&self, now: DateTime<Utc>) -> Duration {
+        let is_one_attempt = self.notification.content.ttl_s == 0;
+        if is_one_attempt { Duration::ZERO } else { (self.expires_at - now).to_std().unwrap_or_default() }
+    }
 }
 
 /// See the module.
@@ -206,11 +214,12 @@ impl LaneState {
         self.queued
     }
 
-    /// The next parcel of at most `batch` deliveries, high priority first.
-    pub fn pop(&mut self, batch: usize) -> Option<Parcel> {
+    /// The next parcel of at most as many deliveries as `batch` says, high priority first.
+    pub fn pop(&mut self, batch: impl Fn(&Parcel) -> usize) -> Option<Parcel> {
         for priority in Priority::ALL {
             let Some(queue) = self.queues[usize::from(priority.rank() != 0)].next() else { continue };
             let Some(head) = queue.front_mut() else { continue };
+            let batch = batch(head).max(1);
             let parcel = if head.deliveries.len() > batch {
                 let deliveries = head.deliveries.drain(..batch).collect();
                 Parcel { notification: Arc::clone(&head.notification), deliveries, ..*head }
@@ -250,8 +259,6 @@ impl LaneState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::domain::id::{AppId, NotificationId};
     use crate::domain::notification::{Content, Notification};
@@ -291,7 +298,7 @@ mod tests {
         lane.push(parcel(1, "normal", 5));
         lane.push(parcel(2, "high", 1));
         let mut state = lane.state();
-        let mut next = || state.pop(2).map(|p| (p.notification.notification_id.unix_ms(), p.deliveries.len()));
+        let mut next = || state.pop(|_| 2).map(|p| (p.notification.notification_id.unix_ms(), p.deliveries.len()));
         let order: Vec<_> = std::iter::from_fn(&mut next).collect();
         assert_eq!(order, [(2, 1), (1, 2), (1, 2), (1, 1)]);
         assert_eq!(state.queued(), 0);
@@ -308,7 +315,7 @@ mod tests {
         lane.push(parcel(12, "normal", 1));
         let mut state = lane.state();
         let order: Vec<_> =
-            std::iter::from_fn(|| state.pop(1)).map(|p| p.notification.notification_id.unix_ms()).collect();
+            std::iter::from_fn(|| state.pop(|_| 1)).map(|p| p.notification.notification_id.unix_ms()).collect();
         assert_eq!(order, [11, 1, 12, 2, 3, 4]);
         assert_eq!((state.queued(), state.backlog), (0, 0));
     }

@@ -103,12 +103,15 @@ fn turn(inner: &Inner, lane: &Lane) -> Turn {
     if gate == Gate::Probe {
         state.breaker.begin_probe();
     }
-    let batch = match limits.rate_unit {
-        RateUnit::Calls => limits.batch,
-        // No more in one call than may go in a second.
-        RateUnit::Devices => limits.batch.min(whole_units(rate)),
+    // No more in one call than may go in a second.
+    let most = match limits.rate_unit {
+        RateUnit::Calls => usize::MAX,
+        RateUnit::Devices => whole_units(rate * state.pacer.share()),
     };
-    let Some(parcel) = state.pop(batch) else { return Turn::Idle };
+    let database_now = inner.clock.database_now();
+    let Some(parcel) = state.pop(|parcel| vendor.batch(parcel.time_to_live(database_now)).min(most)) else {
+        return Turn::Idle;
+    };
     if limits.rate_unit == RateUnit::Devices {
         state.pacer.charge(parcel.deliveries.len().saturating_sub(1));
     }

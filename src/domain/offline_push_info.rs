@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::certificate::VendorKind;
 use super::text::Text;
 
 /// The whole object. Unknown members are refused, so that a typing error is not a silent loss.
@@ -107,6 +108,36 @@ pub struct AndroidInfo {
     pub meizu_notice_msg_type: Option<u8>,
 }
 
+impl AndroidInfo {
+    /// Whether it says anything to this vendor: then what the vendor does not like may be the message's fault, and not that of
+    /// the certificate.
+    pub fn speaks_to(&self, vendor: VendorKind) -> bool {
+        match vendor {
+            VendorKind::Huawei => {
+                self.huawei_channel_id.is_some()
+                    || self.huawei_category.is_some()
+                    || self.huawei_importance.is_some()
+                    || self.huawei_image.is_some()
+            }
+            VendorKind::Xiaomi => {
+                self.xiaomi_channel_id.is_some()
+                    || self.xiaomi_template_id.is_some()
+                    || self.xiaomi_template_param.is_some()
+            }
+            VendorKind::Oppo => {
+                self.oppo_channel_id.is_some()
+                    || self.oppo_category.is_some()
+                    || self.oppo_notify_level.is_some()
+                    || self.oppo_private_msg_template_id.is_some()
+                    || self.oppo_private_title_parameters.is_some()
+                    || self.oppo_private_content_parameters.is_some()
+            }
+            VendorKind::Vivo => self.vivo_classification.is_some() || self.vivo_category.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// Options of APNs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
@@ -183,6 +214,21 @@ impl OfflinePushInfo {
                 return wrong(&format!("AndroidInfo.{name}"), "must be LOW or NORMAL".to_owned());
             }
         }
+        for (name, value) in [("HuaWeiImage", &android.huawei_image), ("HonorImage", &android.honor_image)] {
+            if value.as_deref().is_some_and(|value| !value.is_empty() && !value.starts_with("https://")) {
+                return wrong(&format!("AndroidInfo.{name}"), "must begin with https://".to_owned());
+            }
+        }
+        for (name, value) in [
+            ("HuaWeiCategory", &android.huawei_category),
+            ("OPPOCategory", &android.oppo_category),
+            ("VIVOCategory", &android.vivo_category),
+        ] {
+            let is_upper = |value: &str| value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            if value.as_deref().is_some_and(|value| !is_upper(value)) {
+                return wrong(&format!("AndroidInfo.{name}"), "must be in capital letters, as IM".to_owned());
+            }
+        }
         let of_category = android.vivo_category.as_deref().and_then(vivo_classification);
         if of_category.zip(android.vivo_classification).is_some_and(|(one, other)| one != other) {
             let message = "is of the other VIVOClassification: vivo refuses the pair".to_owned();
@@ -236,6 +282,9 @@ mod tests {
             (r#"{"AndroidInfo":{"HuaWeiImportance":"HIGH"}}"#, "AndroidInfo.HuaWeiImportance"),
             (r#"{"AndroidInfo":{"HonorImportance":"low"}}"#, "AndroidInfo.HonorImportance"),
             (r#"{"AndroidInfo":{"VIVOClassification":0,"VIVOCategory":"IM"}}"#, "AndroidInfo.VIVOCategory"),
+            (r#"{"AndroidInfo":{"VIVOCategory":"im"}}"#, "AndroidInfo.VIVOCategory"),
+            (r#"{"AndroidInfo":{"OPPOCategory":"Im"}}"#, "AndroidInfo.OPPOCategory"),
+            (r#"{"AndroidInfo":{"HuaWeiImage":"http://example.com/i.png"}}"#, "AndroidInfo.HuaWeiImage"),
         ] {
             let info: OfflinePushInfo = serde_json::from_str(info).unwrap();
             assert_eq!(info.check().unwrap_err().0, path);

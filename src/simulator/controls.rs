@@ -65,13 +65,18 @@ impl Controls {
 
     /// The counters of one endpoint, such as `/v3/message/regid`; `other` for paths the vendor does not have.
     pub fn endpoint(&self, path: &str) -> EndpointCounts {
-        self.0.ledger.endpoints().remove(path).unwrap_or_default()
+        self.endpoints().remove(path).unwrap_or_default()
+    }
+
+    /// The counters of all endpoints, by name.
+    pub fn endpoints(&self) -> BTreeMap<&'static str, EndpointCounts> {
+        self.0.ledger.endpoints()
     }
 
     /// Which rules of the vendor's document were broken, and how often, by code and rule: `10017 title too long`.
     pub fn broken_rules(&self) -> BTreeMap<String, u64> {
         let mut rules = BTreeMap::new();
-        for (rule, count) in self.0.ledger.endpoints().into_values().flat_map(|counts| counts.refused) {
+        for (rule, count) in self.endpoints().into_values().flat_map(|counts| counts.refused) {
             *rules.entry(rule).or_default() += count;
         }
         rules

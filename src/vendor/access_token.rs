@@ -1,6 +1,7 @@
 //! Access tokens: one for all certificates of a credential, fetched by one caller at a time, renewed before it ends and
 //! once when the vendor refuses it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,16 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::http::Reply;
 use super::outcome::{Outcome, Reason};
+use crate::domain::certificate::VendorKind;
 
 /// Who failed to get a token is not asked again for this long: everybody takes the same failure.
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 /// The same for a token that is fetched ahead of time: the old one still works.
 const EARLY_FAILURE_HOLDS: Duration = Duration::from_secs(30);
+/// Refused tokens are replaced at most this often within this time, so that a vendor that refuses fresh tokens too is not
+/// asked for one after the other.
+const MAX_REPLACED: usize = 5;
+const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A token as the vendor gave it out.
 #[derive(Debug)]
@@ -44,16 +50,26 @@ pub(super) fn refused(reply: &Reply, code: Option<String>) -> Outcome {
     };
     let code = code.unwrap_or_else(|| format!("HTTP {status}"));
     let outcome = Outcome::new(reason).with_code(format!("token: {code}"));
-    Outcome { retry_after: reply.retry_after(), ..outcome }
+    // "Too fast" is about requests for tokens, not about pushes.
+    Outcome { retry_after: reply.retry_after(), spares_lane: true, ..outcome }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct AccessToken {
+    vendor: VendorKind,
     grant: Box<dyn Grant>,
     current: Mutex<Option<Held>>,
-    /// Held by who fetches; knows the last failure.
-    fetching: AsyncMutex<Option<(Instant, Outcome)>>,
+    /// Held by who fetches.
+    fetching: Arc<AsyncMutex<Past>>,
+}
+
+/// What happened when tokens were fetched.
+#[derive(Debug, Default)]
+struct Past {
+    failure: Option<(Instant, Outcome)>,
+    /// When refused tokens were replaced, the last few times.
+    replaced: VecDeque<Instant>,
 }
 
 #[derive(Clone)]
@@ -72,58 +88,82 @@ impl std::fmt::Debug for Held {
 
 impl AccessToken {
     /// The first token is fetched when it is first asked for.
-    pub(super) fn new(grant: impl Grant + 'static) -> Self {
-        Self { grant: Box::new(grant), current: Mutex::default(), fetching: AsyncMutex::default() }
+    pub(super) fn new(vendor: VendorKind, grant: impl Grant + 'static) -> Self {
+        Self { vendor, grant: Box::new(grant), current: Mutex::default(), fetching: Arc::default() }
     }
 
     /// The token to send. Waits for the vendor only when there is none that works.
     /// # Errors
     /// No token could be had: how the delivery ends.
-    pub(super) async fn current(&self) -> Result<Arc<str>, Outcome> {
+    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<str>, Outcome> {
         let asked = Instant::now();
         if let Some(held) = self.held() {
-            if held.made.elapsed() < held.renew_after {
-                return Ok(held.value);
+            if held.made.elapsed() >= held.renew_after {
+                self.renew_ahead();
             }
-            // One caller fetches the next one; all others go on with this.
-            let Ok(mut failure) = self.fetching.try_lock() else { return Ok(held.value) };
-            if failure.as_ref().is_some_and(|(at, _)| at.elapsed() < EARLY_FAILURE_HOLDS) {
-                return Ok(held.value);
-            }
-            return Ok(self.fetch(&mut failure).await.unwrap_or(held.value));
+            return Ok(held.value);
         }
-        let mut failure = self.fetching.lock().await;
+        let mut past = self.fetching.lock().await;
         match self.held() {
             Some(held) => Ok(held.value),
-            None => self.fetch_unless_failed(asked, &mut failure).await,
+            None => self.fetch_unless_failed(asked, &mut past).await,
         }
     }
 
-    /// The vendor refused `used`: fetches another, unless somebody did meanwhile.
+    /// Fetches the next token beside the calls that go on with this one; one request at a time, and not again soon after a
+    /// failure.
+    fn renew_ahead(self: &Arc<Self>) {
+        let Ok(mut past) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        if past.failure.as_ref().is_some_and(|(at, _)| at.elapsed() < EARLY_FAILURE_HOLDS) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(outcome) = this.fetch(&mut past).await {
+                let code = outcome.vendor_code.unwrap_or_default();
+                tracing::warn!(vendor = %this.vendor, code, "no new access token; the old one is used while it lives");
+            }
+        });
+    }
+
+    /// The vendor refused `used`: the token to try instead, unless one refused token is replaced after the other; then it is
+    /// not the token.
     /// # Errors
     /// As [`Self::current`].
-    pub(super) async fn replace(&self, used: &str) -> Result<(), Outcome> {
+    pub(super) async fn replace(&self, used: &str) -> Result<Option<Arc<str>>, Outcome> {
         let asked = Instant::now();
-        let mut failure = self.fetching.lock().await;
-        if self.held().is_some_and(|held| *held.value != *used) {
-            return Ok(());
+        let mut past = self.fetching.lock().await;
+        if let Some(held) = self.held().filter(|held| *held.value != *used) {
+            return Ok(Some(held.value));
         }
-        *self.lock() = None;
-        self.fetch_unless_failed(asked, &mut failure).await.map(|_| ())
+        while past.replaced.front().is_some_and(|at| at.elapsed() > REPLACED_WITHIN) {
+            past.replaced.pop_front();
+        }
+        if past.replaced.len() >= MAX_REPLACED {
+            return Ok(None);
+        }
+        self.forget(used);
+        let another = self.fetch_unless_failed(asked, &mut past).await?;
+        past.replaced.push_back(Instant::now());
+        Ok(Some(another))
     }
 
-    async fn fetch_unless_failed(
-        &self,
-        asked: Instant,
-        failure: &mut Option<(Instant, Outcome)>,
-    ) -> Result<Arc<str>, Outcome> {
-        match failure {
+    /// The next call does not use this token.
+    pub(super) fn forget(&self, used: &str) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|held| *held.value == *used) {
+            *current = None;
+        }
+    }
+
+    async fn fetch_unless_failed(&self, asked: Instant, past: &mut Past) -> Result<Arc<str>, Outcome> {
+        match &past.failure {
             Some((at, outcome)) if *at >= asked || at.elapsed() < FAILURE_HOLDS => Err(outcome.clone()),
-            _ => self.fetch(failure).await,
+            _ => self.fetch(past).await,
         }
     }
 
-    async fn fetch(&self, failure: &mut Option<(Instant, Outcome)>) -> Result<Arc<str>, Outcome> {
+    async fn fetch(&self, past: &mut Past) -> Result<Arc<str>, Outcome> {
         let made = Instant::now();
         match self.grant.grant().await {
             Ok(Granted { value, renew_after, usable_for }) => {
@@ -131,11 +171,11 @@ impl AccessToken {
                 let renew_after = renew_after.mul_f64(0.9 + 0.1 * rand::random::<f64>());
                 let value: Arc<str> = value.into();
                 *self.lock() = Some(Held { value: Arc::clone(&value), made, renew_after, usable_for });
-                *failure = None;
+                past.failure = None;
                 Ok(value)
             }
             Err(outcome) => {
-                *failure = Some((Instant::now(), outcome.clone()));
+                past.failure = Some((Instant::now(), outcome.clone()));
                 Err(outcome)
             }
         }
@@ -181,7 +221,7 @@ mod tests {
 
     fn counted(renew_after: Duration) -> (Counter, Arc<AccessToken>) {
         let counter = Counter { renew_after, ..Counter::default() };
-        (counter.clone(), Arc::new(AccessToken::new(counter)))
+        (counter.clone(), Arc::new(AccessToken::new(VendorKind::Vivo, counter)))
     }
 
     async fn all(token: &Arc<AccessToken>, callers: usize) -> Vec<Result<Arc<str>, Outcome>> {
@@ -198,16 +238,22 @@ mod tests {
     #[tokio::test]
     async fn an_old_token_is_used_while_the_next_one_is_fetched() {
         let (counter, token) = counted(Duration::ZERO);
+        let grants = || counter.grants.load(Ordering::SeqCst);
         token.current().await.unwrap();
-        let values = all(&token, 10).await;
-        let new = values.iter().filter(|value| **value.as_ref().unwrap() == *"1").count();
-        assert_eq!((new, values.len()), (1, 10), "nine did not wait");
-        counter.failures.store(1, Ordering::SeqCst);
-        let before = counter.grants.load(Ordering::SeqCst);
-        for _ in 0..3 {
-            assert_eq!(*token.current().await.unwrap(), *"1", "it still works when the next one cannot be had");
+        assert!(all(&token, 10).await.into_iter().all(|value| *value.unwrap() == *"0"), "nobody waits");
+        while grants() < 2 {
+            tokio::task::yield_now().await;
         }
-        assert_eq!(counter.grants.load(Ordering::SeqCst) - before, 1, "and nobody asks at every call");
+        // It still works when the next one cannot be had, and nobody asks at every call.
+        counter.failures.store(u32::MAX, Ordering::SeqCst);
+        let until = Instant::now() + Duration::from_millis(200);
+        let mut last = token.current().await.unwrap();
+        while Instant::now() < until {
+            last = token.current().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_ne!(*last, *"0");
+        assert!(grants() <= 4, "{}", grants());
     }
 
     #[tokio::test]
@@ -215,8 +261,24 @@ mod tests {
         let (counter, token) = counted(Duration::from_mins(1));
         let first = token.current().await.unwrap();
         let replaced = futures_util::future::join_all((0..10).map(|_| token.replace(&first))).await;
-        assert!(replaced.into_iter().all(|replaced| replaced.is_ok()));
-        assert_eq!((counter.grants.load(Ordering::SeqCst), &*token.current().await.unwrap()), (2, "1"));
+        assert!(replaced.into_iter().all(|another| another.unwrap().as_deref() == Some("1")));
+        assert_eq!(counter.grants.load(Ordering::SeqCst), 2);
+        token.forget(&first);
+        assert_eq!(&*token.current().await.unwrap(), "1", "another one was forgotten");
+        token.forget("1");
+        assert_eq!(&*token.current().await.unwrap(), "2");
+    }
+
+    #[tokio::test]
+    async fn a_vendor_that_refuses_every_token_is_not_asked_for_one_after_the_other() {
+        let (counter, token) = counted(Duration::from_mins(1));
+        let mut used = token.current().await.unwrap();
+        let mut replaced = 0;
+        while let Some(another) = token.replace(&used).await.unwrap() {
+            used = another;
+            replaced += 1;
+        }
+        assert_eq!((replaced, counter.grants.load(Ordering::SeqCst)), (5, 6));
     }
 
     #[tokio::test]

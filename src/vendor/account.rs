@@ -101,6 +101,17 @@ fn check_secret(field: &str, secret: &SecretString) -> Result<(), FieldError> {
     Ok(())
 }
 
+/// A class of messages, in the letters that all vendors write theirs in.
+/// # Errors
+/// Other letters.
+pub(super) fn check_category(category: Option<&str>) -> Result<(), FieldError> {
+    let is_upper = |category: &str| category.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    if category.is_none_or(is_upper) {
+        return Ok(());
+    }
+    Err(FieldError::new("defaults.category", "must be in capital letters, as IM or DEVICE_REMINDER"))
+}
+
 /// Reads an account or its defaults; errors name the field behind `prefix`.
 pub(super) fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| {

@@ -1,43 +1,43 @@
-//! Vendor calls that may be made once more at once, because the vendor did nothing: with a new access token, or in halves.
+//! What the calls of several adapters have in common.
 
 use std::sync::Arc;
 
-use super::Target;
 use super::access_token::AccessToken;
 use super::http::{Failure, Reply};
 use super::outcome::{Outcome, Reason};
+use super::{Push, Target};
 
 /// What a call came to: one outcome per target, in their order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answered {
     pub outcomes: Vec<Outcome>,
-    pub remedy: Remedy,
+    pub token: Verdict,
 }
 
-/// What may help at once. Without it, or when it does not help, the outcomes hold.
+/// What an answer says of the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remedy {
-    None,
-    /// The vendor refused the access token.
-    NewToken,
-    /// The vendor refused the whole call for one bad device token, and does not say which.
-    Halves,
+pub(super) enum Verdict {
+    Fine,
+    /// It was refused, and nothing was sent: with another token the same call may work.
+    Refused,
+    /// It may be at fault: the next attempt takes another one.
+    Doubtful,
 }
 
 impl Answered {
     /// The same ending for each target.
     pub(super) fn all(outcome: &Outcome, targets: &[Target]) -> Self {
-        Self { outcomes: outcome.for_each(targets.len()), remedy: Remedy::None }
+        Self { outcomes: outcome.for_each(targets.len()), token: Verdict::Fine }
     }
 
     /// Each its own.
     pub(super) fn each(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, remedy: Remedy::None }
+        Self { outcomes, token: Verdict::Fine }
     }
 
-    /// With something that may help.
-    pub(super) fn or(self, remedy: Remedy) -> Self {
-        Self { remedy, ..self }
+    /// With what it says of the access token.
+    pub(super) fn with(self, token: Verdict) -> Self {
+        Self { token, ..self }
     }
 }
 
@@ -71,73 +71,63 @@ pub(super) fn by_status(reply: &Reply, special: &[(u16, Reason)]) -> Outcome {
     outcome
 }
 
-/// Calls with the access token, where the vendor has one (else with an empty text), until each target has its outcome.
-pub(super) async fn send<'a, F, Answer>(token: Option<&AccessToken>, targets: &'a [Target], call: F) -> Vec<Outcome>
+/// Makes a call with the access token; once more with another one, when the vendor refused the token. What has to wait for a
+/// token so long that its devices must be judged again is not sent.
+pub(super) async fn with_token<F, Answer>(
+    token: &Arc<AccessToken>,
+    push: &Push,
+    targets: &[Target],
+    call: F,
+) -> Vec<Outcome>
 where
-    F: Fn(Arc<str>, &'a [Target]) -> Answer,
+    F: Fn(Arc<str>) -> Answer,
     Answer: Future<Output = Answered>,
 {
-    let mut outcomes = Vec::with_capacity(targets.len());
-    let mut waiting = vec![targets];
-    let mut has_new_token = false;
-    while let Some(part) = waiting.pop() {
-        let used = match token {
-            Some(token) => token.current().await,
-            None => Ok(Arc::from("")),
-        };
-        let used = match used {
-            Ok(used) => used,
-            Err(outcome) => {
-                outcomes.extend(outcome.for_each(part.len()));
-                continue;
-            }
-        };
-        let answered = call(Arc::clone(&used), part).await;
-        match (answered.remedy, token) {
-            (Remedy::NewToken, Some(token)) if !has_new_token => {
-                has_new_token = true;
-                match token.replace(&used).await {
-                    Ok(()) => waiting.push(part),
-                    Err(outcome) => outcomes.extend(outcome.for_each(part.len())),
-                }
-            }
-            (Remedy::Halves, _) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                waiting.extend([second, first]);
-            }
-            _ => outcomes.extend(answered.outcomes),
-        }
+    let all = |outcome: &Outcome| outcome.for_each(targets.len());
+    let used = match token.current().await {
+        Ok(used) => used,
+        Err(outcome) => return all(&outcome),
+    };
+    if !push.clearance.holds() {
+        return all(&Outcome::not_sent());
     }
-    outcomes
+    let answered = call(Arc::clone(&used)).await;
+    match answered.token {
+        Verdict::Fine => return answered.outcomes,
+        Verdict::Doubtful => {
+            token.forget(&used);
+            return answered.outcomes;
+        }
+        Verdict::Refused => {}
+    }
+    match token.replace(&used).await {
+        Err(outcome) => all(&outcome),
+        Ok(None) => answered.outcomes,
+        Ok(Some(_)) if !push.clearance.holds() => all(&Outcome::not_sent()),
+        Ok(Some(another)) => call(another).await.outcomes,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::vendor::testing::targets;
+    use crate::vendor::testing::reply;
 
-    #[tokio::test]
-    async fn one_bad_token_is_found_by_halving_and_the_order_is_kept() {
-        let tokens = ["a", "b", "c", "bad", "e", "f", "g"];
-        let targets = targets(&tokens);
-        let calls = Mutex::new(Vec::new());
-        let outcomes = send(None, &targets, |_, part| {
-            let names: String = part.iter().map(|target| target.token.as_str()).collect::<Vec<_>>().join(",");
-            let is_bad = names.contains("bad");
-            calls.lock().unwrap().push(names);
-            async move {
-                if is_bad {
-                    Answered::all(&Outcome::new(Reason::TokenGone), part).or(Remedy::Halves)
-                } else {
-                    Answered::all(&Outcome::new(Reason::Accepted), part)
-                }
-            }
-        })
-        .await;
-        let gone: Vec<bool> = outcomes.iter().map(|outcome| outcome.reason == Reason::TokenGone).collect();
-        assert_eq!(gone, [false, false, false, true, false, false, false]);
-        assert_eq!(calls.into_inner().unwrap(), ["a,b,c,bad,e,f,g", "a,b,c", "bad,e,f,g", "bad,e", "bad", "e", "f,g"]);
+    #[test]
+    fn statuses_have_a_usual_meaning_and_a_vendors_own() {
+        for (status, reason, is_suspect) in [
+            (400, Reason::PayloadRefused, true),
+            (401, Reason::CertificateRefused, false),
+            (403, Reason::CertificateRefused, false),
+            (404, Reason::PayloadRefused, true),
+            (429, Reason::RateLimited, false),
+            (500, Reason::VendorFault, false),
+            (503, Reason::VendorFault, false),
+            (302, Reason::Unrecognised, false),
+        ] {
+            let outcome = by_status(&reply(status, ""), &[]);
+            assert_eq!((outcome.reason, outcome.is_suspect), (reason, is_suspect), "{status}");
+        }
+        assert_eq!(by_status(&reply(503, ""), &[(503, Reason::RateLimited)]).reason, Reason::RateLimited);
     }
 }

@@ -53,6 +53,36 @@ pub struct Push {
     pub time_to_live: Duration,
     /// When it ends: the same at every attempt.
     pub expires_at: DateTime<Utc>,
+    /// To be asked before every request but the first one that starts at once.
+    pub clearance: Clearance,
+}
+
+/// Whether another request may start for a push: its devices were judged a moment ago, none of them lost its right since, its
+/// time is not over, it was not cancelled, and this server still owns it.
+#[derive(Clone)]
+pub struct Clearance(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Clearance {
+    /// Asked at each request.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(holds)))
+    }
+
+    /// For a push that is made of one request.
+    pub const fn given() -> Self {
+        Self(None)
+    }
+
+    /// Whether it may start.
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|holds| holds())
+    }
+}
+
+impl std::fmt::Debug for Clearance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Clearance").field(&self.holds()).finish()
+    }
 }
 
 impl Push {
@@ -101,7 +131,7 @@ pub struct Target {
 /// What a vendor's document bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most targets of one call.
+    /// The most targets of one call, see [`Vendor::batch`].
     pub batch: usize,
     /// As [`Vendor::fit`] cuts them.
     pub title: TextLimit,
@@ -135,6 +165,17 @@ pub trait Vendor: Send + Sync + 'static {
     /// `dispatch.calls_in_flight`: one permit for each call, taken before the devices are judged, so that no call waits after it.
     fn slots(&self) -> Option<Arc<Semaphore>> {
         None
+    }
+
+    /// The most targets of one call for a push that has this long to live.
+    fn batch(&self, _time_to_live: Duration) -> usize {
+        self.limits().batch
+    }
+
+    /// Whether [`Vendor::send`] may make several requests, one after the other, or wait for an access token: then it asks
+    /// [`Push::clearance`] in between.
+    fn takes_steps(&self) -> bool {
+        false
     }
 
     /// The class whose daily quota this message counts against, as a short stable name.

@@ -126,6 +126,9 @@ pub struct Outcome {
     pub quota_reset: Option<QuotaReset>,
     /// `rate_limited` for this target alone: its delivery waits, the lane keeps its pace.
     pub spares_lane: bool,
+    /// The vendor refused the whole call for one bad target and does not say which; nothing was sent. A call with several
+    /// targets is divided, and what is left of it judged and sent anew.
+    pub is_of_one: bool,
     /// Since when the vendor knows that the token is dead, where it says so: a binding reported later stays.
     pub gone_since: Option<DateTime<Utc>>,
 }
@@ -141,8 +144,14 @@ impl Outcome {
             is_suspect: false,
             quota_reset: None,
             spares_lane: false,
+            is_of_one: false,
             gone_since: None,
         }
+    }
+
+    /// Nothing was sent: so much time went by that the devices must be judged again. It says nothing about the vendor's rate.
+    pub fn not_sent() -> Self {
+        Self { spares_lane: true, ..Self::new(Reason::RateLimited).with_code("not sent: judged again first") }
     }
 
     /// The same with the vendor's code, cut to a sane length.

@@ -50,11 +50,17 @@ pub(super) struct Kit {
 
 impl Kit {
     /// The access token of a credential at a host: the same for all certificates that have it.
-    pub(super) fn access_token<G: Grant + 'static>(&self, credential: &[&str], grant: G) -> Arc<AccessToken> {
+    pub(super) fn access_token<G: Grant + 'static>(
+        &self,
+        vendor: VendorKind,
+        credential: &[&str],
+        grant: G,
+    ) -> Arc<AccessToken> {
         // Length before each part, so that no two credentials read the same.
-        let parts: Vec<String> = credential.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        let parts = std::iter::once(vendor.as_str()).chain(credential.iter().copied());
+        let parts: Vec<String> = parts.map(|part| format!("{}:{part}", part.len())).collect();
         let made = self.access_tokens.get_or_make(sha256(parts.concat().as_bytes()), || {
-            Ok::<_, std::convert::Infallible>(AccessToken::new(grant))
+            Ok::<_, std::convert::Infallible>(AccessToken::new(vendor, grant))
         });
         let Ok(token) = made;
         token

@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::http::Reply;
-use super::{Push, Target};
+use super::{Clearance, Push, Target};
 use crate::domain::id::{AppId, NotificationId};
 use crate::domain::notification::{Content, Notification};
 
@@ -43,6 +43,7 @@ pub(super) fn push(content: &Value) -> Push {
         badge: None,
         time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
         expires_at: chrono::DateTime::UNIX_EPOCH,
+        clearance: Clearance::given(),
         notification: Arc::new(Notification {
             notification_id: NotificationId::new(1_795_000_000_000, 0),
             app_id: AppId(1),

@@ -24,6 +24,7 @@ use super::run::Store;
 use super::{Outcome, print, stop_signal};
 use crate::clock::Clock;
 use crate::config::{DEFAULT_FILTER, Log, Settings};
+use crate::domain::certificate::VendorKind;
 use crate::embedded::Mode;
 use crate::secrets::new_master_key;
 use crate::server::{Server, StartOptions, create_key};
@@ -208,7 +209,8 @@ async fn live(server: &Server, vendors: &Vendors, options: &DemoArgs, stop: &Can
     }
     let ran_for = began.elapsed();
     finish(server, vendors, &settler, &tally).await?;
-    Ok(Report::new(tally.snapshot(), vendors.inboxes(&world.tokens().collect::<Vec<_>>()), ran_for))
+    let inboxes = vendors.inboxes(&world.tokens().collect::<Vec<_>>());
+    Ok(Report::new(tally.snapshot(), inboxes, &vendors.activity(), ran_for))
 }
 
 /// The stream of messages and events, until the time is over or someone stops it.
@@ -283,7 +285,12 @@ fn welcome(world: &World, url: &str, key: &str, vendors: &Vendors, options: &Dem
         world.apps.iter().map(|app| format!("{} ({}), {} users", app.name, app.id, app.users.len())).collect();
     let app = world.apps.first();
     let app_id = app.map_or(0, |app| app.id);
-    let token = world::android_token(app_id, "phone-of-killed-1").replace('+', "%2B").replace('=', "%3D");
+    let simulated = vendors.urls().map(|(vendor, url)| {
+        let how =
+            if vendor == VendorKind::Apns { " (TLS with a certificate authority of its own, HTTP/2)" } else { "" };
+        format!("  {:<11} simulated at {url}{how}", vendor.as_str())
+    });
+    let token = world::xiaomi_token(app_id, "phone-of-killed-1").replace('+', "%2B").replace('=', "%3D");
     let until = match options.run_for {
         Some(time) => format!("for {} seconds", time.as_secs()),
         None => "until Ctrl-C".to_owned(),
@@ -293,8 +300,7 @@ fn welcome(world: &World, url: &str, key: &str, vendors: &Vendors, options: &Dem
   API         {url}   described at {url}/openapi.json
   admin key   {key}
   apps        {apps}
-  xiaomi      simulated at {vendor}
-  apns        simulated at {apns} (TLS with a certificate authority of its own, HTTP/2)
+{simulated}
 
 Try it in another terminal:
   H='Authorization: Bearer {key}'; A={url}/v1/apps/{app_id}
@@ -310,8 +316,8 @@ Try it in another terminal:
 
 ",
         apps = apps.join("; "),
-        vendor = vendors.xiaomi.url(),
-        apns = vendors.apns.url(),
+        vendor = vendors.xiaomi_url(),
+        simulated = simulated.join("\n"),
         rate = options.rate,
     )
 }

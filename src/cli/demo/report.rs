@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::tally::{Counts, Quantiles, Snapshot};
+use super::vendors::Activity;
 
 /// What a demo came to. The names are read by scripts: never rename one.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,8 @@ pub(super) struct Report {
     pub skipped: Counts,
     /// Outcomes by vendor.
     pub vendors: BTreeMap<String, Counts>,
+    /// How fast each vendor's lanes were, beside how slow the vendor was: a slow one delays its own messages only.
+    pub lanes: BTreeMap<String, LaneReport>,
     /// What the simulated phones received, by vendor.
     pub inboxes: BTreeMap<String, Inbox>,
     /// Accepted messages with a delivery that neither ended nor waits. Must be 0.
@@ -42,6 +45,16 @@ pub(super) struct Report {
     pub rss_peak_mb: Option<f64>,
 }
 
+/// The lanes of one vendor together.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct LaneReport {
+    /// How long the vendor takes to answer: the shortest and the longest.
+    pub vendor_latency_ms: [u64; 2],
+    /// From the acceptance to the arrival at this vendor.
+    pub accept_to_vendor_ms: Quantiles,
+    pub calls: u64,
+}
+
 /// The inboxes of one vendor together.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Inbox {
@@ -53,8 +66,21 @@ pub(super) struct Inbox {
 }
 
 impl Report {
-    pub(super) fn new(snapshot: Snapshot, inboxes: BTreeMap<String, Inbox>, ran_for: Duration) -> Self {
+    pub(super) fn new(
+        snapshot: Snapshot,
+        inboxes: BTreeMap<String, Inbox>,
+        activity: &[Activity],
+        ran_for: Duration,
+    ) -> Self {
         let numbers = snapshot.numbers;
+        let lane = |did: &Activity| {
+            let lane = LaneReport {
+                vendor_latency_ms: [did.latency.min_ms, did.latency.max_ms],
+                accept_to_vendor_ms: snapshot.by_vendor_ms.get(&did.vendor).copied().unwrap_or_default(),
+                calls: did.calls,
+            };
+            (did.vendor.as_str().to_owned(), lane)
+        };
         Self {
             seconds: (ran_for.as_secs_f64() * 10.0).round() / 10.0,
             messages_posted: numbers.posted,
@@ -65,6 +91,7 @@ impl Report {
             deliveries: numbers.outcomes,
             skipped: numbers.skipped,
             vendors: numbers.vendors,
+            lanes: activity.iter().map(lane).collect(),
             inboxes,
             lost: numbers.lost,
             phantom: numbers.phantom,
@@ -87,11 +114,21 @@ fn rss_peak_mb() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::certificate::VendorKind;
+    use crate::simulator::Latency;
 
     #[test]
     fn the_report_has_every_field_even_when_nothing_happened() {
         let inbox = BTreeMap::from([("xiaomi".to_owned(), Inbox { received: 1, tokens: 1, duplicates: 0 })]);
-        let mut report = Report::new(Snapshot::default(), inbox, Duration::from_millis(1_234));
+        let activity = Activity {
+            vendor: VendorKind::Meizu,
+            received: 0,
+            calls: 7,
+            refused: 0,
+            failed_on_purpose: 0,
+            latency: Latency { min_ms: 300, max_ms: 600 },
+        };
+        let mut report = Report::new(Snapshot::default(), inbox, &[activity], Duration::from_millis(1_234));
         report.rss_peak_mb = None;
         insta::assert_json_snapshot!(report, @r#"
         {
@@ -104,6 +141,19 @@ mod tests {
           "deliveries": {},
           "skipped": {},
           "vendors": {},
+          "lanes": {
+            "meizu": {
+              "vendor_latency_ms": [
+                300,
+                600
+              ],
+              "accept_to_vendor_ms": {
+                "p50": null,
+                "p99": null
+              },
+              "calls": 7
+            }
+          },
           "inboxes": {
             "xiaomi": {
               "received": 1,

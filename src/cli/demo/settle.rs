@@ -158,8 +158,8 @@ impl Settler {
         if let Some(received) = inbox.iter().rev().find(is_this) {
             let arrived_ms = u64::try_from(received.at_ms).unwrap_or_default();
             let accepted_ms = NotificationId(posted.notification_id).unix_ms();
-            self.tally
-                .reached_vendor(arrived_ms.saturating_sub(accepted_ms), arrived_ms.saturating_sub(posted.sent_at_ms));
+            let after_accept_ms = arrived_ms.saturating_sub(accepted_ms);
+            self.tally.reached_vendor(vendor, after_accept_ms, arrived_ms.saturating_sub(posted.sent_at_ms));
             return is_known;
         }
         let is_found = is_known && inbox.len() >= INBOX_SIZE; // the inbox has moved on

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::domain::certificate::VendorKind;
+
 /// Accepted messages whose end is not known yet: beyond, the stream waits.
 const MAX_UNSETTLED: usize = 100_000;
 
@@ -35,6 +37,8 @@ struct State {
     unsettled: VecDeque<Posted>,
     accept_us: Histogram<u64>,
     accept_to_vendor_ms: Histogram<u64>,
+    /// The same by vendor.
+    by_vendor_ms: BTreeMap<VendorKind, Histogram<u64>>,
     post_to_vendor_ms: Histogram<u64>,
 }
 
@@ -70,6 +74,7 @@ pub(super) struct Snapshot {
     pub open: u64,
     pub accept_ms: Quantiles,
     pub accept_to_vendor_ms: Quantiles,
+    pub by_vendor_ms: BTreeMap<VendorKind, Quantiles>,
     pub post_to_vendor_ms: Quantiles,
 }
 
@@ -90,6 +95,9 @@ impl Tally {
             unsettled: VecDeque::new(),
             accept_us: Histogram::new_with_max(600_000_000, 3)?,
             accept_to_vendor_ms: Histogram::new_with_max(86_400_000, 3)?,
+            by_vendor_ms: crate::vendor::registry::supported()
+                .map(|vendor| Ok((vendor, Histogram::new_with_max(86_400_000, 3)?)))
+                .collect::<Result<_, CreationError>>()?,
             post_to_vendor_ms: Histogram::new_with_max(86_400_000, 3)?,
         })))
     }
@@ -116,8 +124,11 @@ impl Tally {
     }
 
     /// The vendor took a delivery this long after the message was accepted, and after it was posted.
-    pub(super) fn reached_vendor(&self, after_accept_ms: u64, after_post_ms: u64) {
+    pub(super) fn reached_vendor(&self, vendor: VendorKind, after_accept_ms: u64, after_post_ms: u64) {
         let mut state = self.lock();
+        if let Some(histogram) = state.by_vendor_ms.get_mut(&vendor) {
+            histogram.saturating_record(after_accept_ms);
+        }
         state.accept_to_vendor_ms.saturating_record(after_accept_ms);
         state.post_to_vendor_ms.saturating_record(after_post_ms);
     }
@@ -145,6 +156,7 @@ impl Tally {
             open: state.unsettled.iter().map(|posted| posted.deliveries).sum(),
             accept_ms: quantiles(&state.accept_us, 1_000.0),
             accept_to_vendor_ms: quantiles(&state.accept_to_vendor_ms, 1.0),
+            by_vendor_ms: state.by_vendor_ms.iter().map(|(vendor, ms)| (*vendor, quantiles(ms, 1.0))).collect(),
             post_to_vendor_ms: quantiles(&state.post_to_vendor_ms, 1.0),
         }
     }

@@ -90,6 +90,11 @@ impl View {
                 did.vendor.as_str(),
                 vec![
                     format!("phones received {}", did.received),
+                    format!("answers in {} to {} ms", did.latency.min_ms, did.latency.max_ms),
+                    format!(
+                        "accepted to vendor {}",
+                        quantiles(snapshot.by_vendor_ms.get(&did.vendor).copied().unwrap_or_default())
+                    ),
                     format!("calls {}", did.calls),
                     format!("refused {}", did.refused),
                     format!("failed on purpose {}", did.failed_on_purpose),

@@ -96,6 +96,17 @@ impl State {
     }
 }
 
+impl State {
+    /// Whose phones come first: Meizu is the one that says at once when notifications are off.
+    const fn turn(self) -> usize {
+        match self {
+            Self::NotificationsOff => 5,
+            Self::DeadToken => 1,
+            _ => 0,
+        }
+    }
+}
+
 /// The people of one app: 100.
 const PEOPLE: [(State, usize); 13] = [
     (State::Killed, 38),
@@ -115,39 +126,60 @@ const PEOPLE: [(State, usize); 13] = [
 
 struct AppPlan {
     name: &'static str,
-    /// Package, `AppID` and `AppSecret` of each certificate.
-    accounts: &'static [(&'static str, &'static str, &'static str)],
-    /// The bundle id of the iOS app.
-    topic: &'static str,
+    /// The package of each certificate; for iOS the bundle id.
+    accounts: &'static [(VendorKind, &'static str)],
 }
 
 const APPS: [AppPlan; 2] = [
     AppPlan {
         name: "Harbour Chat",
+        // The guide printed at the start looks into the inbox of the first phone: one of Xiaomi's.
         accounts: &[
-            ("com.example.harbour", "2882303761500000001", "demo-secret-harbour=="),
-            ("com.example.harbour.lite", "2882303761500000002", "demo-secret-harbour-lite=="),
+            (VendorKind::Xiaomi, "com.example.harbour"),
+            (VendorKind::Xiaomi, "com.example.harbour.lite"),
+            (VendorKind::Huawei, "com.example.harbour"),
+            (VendorKind::Oppo, "com.example.harbour"),
+            (VendorKind::Vivo, "com.example.harbour"),
+            (VendorKind::Meizu, "com.example.harbour"),
+            (VendorKind::Apns, "com.example.harbour"),
         ],
-        topic: "com.example.harbour",
     },
     AppPlan {
         name: "Orchard Team",
-        accounts: &[("com.example.orchard", "2882303761500000003", "demo-secret-orchard==")],
-        topic: "com.example.orchard",
+        accounts: &[
+            (VendorKind::Xiaomi, "com.example.orchard"),
+            (VendorKind::Huawei, "com.example.orchard"),
+            (VendorKind::Oppo, "com.example.orchard"),
+            (VendorKind::Vivo, "com.example.orchard"),
+            (VendorKind::Meizu, "com.example.orchard"),
+            (VendorKind::Apns, "com.example.orchard"),
+        ],
     },
 ];
 
-/// The token of a device, as its vendor gave it out.
+/// The token of a device, in the shape in which its vendor gives them out.
 pub(super) fn token_of(vendor: VendorKind, app_id: i64, device_id: &str) -> String {
+    let digest = || hex_digest(format!("{vendor}/{device_id}/{app_id}").as_bytes());
     match vendor {
-        VendorKind::Apns => hex_digest(format!("{device_id}/{app_id}").as_bytes()),
-        _ => android_token(app_id, device_id),
+        VendorKind::Apns => digest(),
+        VendorKind::Huawei => format!("IQAAAACy{}", digest()),
+        VendorKind::Meizu => format!("RA50c{:.40}", digest()),
+        VendorKind::Vivo => format!("v2-CR{:.54}", digest()),
+        VendorKind::Oppo => format!("OPPO_CN_{:.32}", digest()),
+        _ => xiaomi_token(app_id, device_id),
     }
 }
 
-/// The same for an Android phone.
-pub(super) fn android_token(app_id: i64, device_id: &str) -> String {
+/// The same for a phone of Xiaomi's.
+pub(super) fn xiaomi_token(app_id: i64, device_id: &str) -> String {
     format!("demo+{device_id}/{app_id}==")
+}
+
+impl AppPlan {
+    /// The bundle ids of its iOS apps.
+    fn topics(&self) -> impl Iterator<Item = &'static str> {
+        self.accounts.iter().filter(|(vendor, _)| *vendor == VendorKind::Apns).map(|(_, topic)| *topic)
+    }
 }
 
 /// Makes the vendor's accounts known to the simulator, and the whole world known to the server.
@@ -172,13 +204,13 @@ async fn build_app(
     let new = json!({"app_id": app_id, "name": plan.name, "settings": {"pending_binding_s": 3_600}});
     admin.post("/v1/apps", &new).await?.success("make an app")?;
     let mut certificates = Vec::with_capacity(plan.accounts.len());
-    for (package, vendor_app_id, secret) in plan.accounts {
-        let account = vendors.xiaomi_account(package, vendor_app_id, secret);
-        certificates.push(store(admin, app_id, VendorKind::Xiaomi, &account).await?);
+    let topics: Vec<&str> = APPS.iter().flat_map(AppPlan::topics).collect();
+    for ((vendor, package), number) in plan.accounts.iter().zip(1_u64..) {
+        // Packages of one app share the digit of the app, so that no two accounts of a vendor are the same.
+        let number = u64::try_from(app_id % 10).unwrap_or_default() * 100 + number;
+        let account = vendors.account(*vendor, package, number, &topics);
+        certificates.push(store(admin, app_id, *vendor, &account).await?);
     }
-    let topics = APPS.each_ref().map(|plan| plan.topic);
-    let account = vendors.apns_account(&topics, plan.topic);
-    certificates.push(store(admin, app_id, VendorKind::Apns, &account).await?);
     let key = json!({"name": format!("{} chat server", plan.name), "scope": "chat", "app_id": app_id});
     let key = admin.post("/v1/api-keys", &key).await?.success("make a key")?;
     let key = key["key"].as_str().ok_or(DemoError::Answer { what: "a key without its secret" })?;
@@ -209,8 +241,8 @@ fn users(vendors: &[VendorKind]) -> Vec<User> {
                 State::WebOnly => format!("browser-{number}"),
                 _ => format!("phone-of-{id}"),
             };
-            // The guide printed at the start looks into the inbox of an Android phone.
-            let vendor = vendors.get((number - 1) % vendors.len().max(1)).copied().unwrap_or(VendorKind::Xiaomi);
+            let turn = number - 1 + state.turn();
+            let vendor = vendors.get(turn % vendors.len().max(1)).copied().unwrap_or(VendorKind::Xiaomi);
             User { id, state, device_id, vendor }
         })
     };

@@ -233,6 +233,7 @@ mod tests {
             badge: None,
             time_to_live: Duration::from_secs(u64::from(content.ttl_s)),
             expires_at: DateTime::from_timestamp(1_790_086_400, 0).unwrap(),
+            clearance: crate::vendor::Clearance::given(),
             notification: Arc::new(Notification {
                 notification_id: NotificationId::new(1_790_000_000_000, 0),
                 app_id: AppId(1),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::domain::text::{Name, Text};
-use crate::vendor::account::{AccountFields, FieldError};
+use crate::vendor::account::{AccountFields, FieldError, check_category};
 
 /// The account, as posted: the OAuth 2.0 client of the app in AppGallery Connect.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -95,12 +95,7 @@ impl AccountFields for Account {
         if self.app_id.len() > 64 || !self.app_id.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(FieldError::new("app_id", "must be 1 to 64 digits: the OAuth client id"));
         }
-        if let Some(category) = &defaults.category {
-            let is_upper = category.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-            if !is_upper {
-                return Err(FieldError::new("defaults.category", "must be in capital letters, as IM or WORK"));
-            }
-        }
+        check_category(defaults.category.as_deref())?;
         match &defaults.click {
             Some(Click::Web { web_uri }) if !web_uri.starts_with("https://") => {
                 Err(FieldError::new("defaults.click.web_uri", "must begin with https://"))

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use crate::vendor::call::{Answered, Remedy, by_status};
+use crate::vendor::call::{Answered, Verdict, by_status};
 use crate::vendor::http::Reply;
 use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{Target, lenient};
@@ -39,14 +39,25 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
         return partly(&answer, targets);
     }
     let (reason, is_suspect) = by_code(&answer.code);
+    if reason == Reason::Unrecognised && matches!(reply.status.as_u16(), 401 | 429 | 500..) {
+        // Flow control and faults have bodies that are not documented: there the status says more than a foreign code.
+        let mut answered = without_code(reply, targets);
+        let code = format!("{} HTTP {}", answer.code, reply.status.as_u16());
+        answered.outcomes.iter_mut().for_each(|outcome| outcome.vendor_code = Some(code.clone()));
+        return answered;
+    }
     let mut outcome = Outcome::new(reason).with_code(answer.code.as_str());
     outcome.is_suspect = is_suspect;
     outcome.retry_after = reply.retry_after();
     if reason == Reason::Accepted {
         outcome.vendor_message_id = answer.request_id;
     }
-    let is_token_refused = matches!(answer.code.as_str(), "80200001" | "80200003" | "80200005");
-    Answered::all(&outcome, targets).or(if is_token_refused { Remedy::NewToken } else { Remedy::None })
+    let token = match answer.code.as_str() {
+        "80200001" | "80200003" | "80200005" => Verdict::Refused,
+        "80600003" => Verdict::Doubtful,
+        _ => Verdict::Fine,
+    };
+    Answered::all(&outcome, targets).with(token)
 }
 
 fn without_code(reply: &Reply, targets: &[Target]) -> Answered {
@@ -55,8 +66,8 @@ fn without_code(reply: &Reply, targets: &[Target]) -> Answered {
         return Answered::all(&outcome, targets);
     }
     let special = [(404, Reason::CertificateRefused), (503, Reason::RateLimited)];
-    let remedy = if reply.status == 401 { Remedy::NewToken } else { Remedy::None };
-    Answered::all(&by_status(reply, &special), targets).or(remedy)
+    let verdict = if reply.status == 401 { Verdict::Refused } else { Verdict::Fine };
+    Answered::all(&by_status(reply, &special), targets).with(verdict)
 }
 
 /// Some tokens are bad: those that `msg` lists. Without the list nobody knows which: the call is made again.
@@ -95,7 +106,8 @@ fn by_code(code: &str) -> (Reason, bool) {
         | "80300011" | "80300013" => (Reason::PayloadRefused, true),
         "80100017" => (Reason::RateLimited, false),
         "80200001" | "80200003" | "80200005" => (Reason::CertificateRefused, false),
-        // Push could not ask the OAuth service; the document blames the credential, so it may come again.
+        // Push could not ask the OAuth service; the document blames the credential, so it may come again. The next attempt
+        // takes another access token.
         "80600003" => (Reason::VendorFault, true),
         "81000001" => (Reason::VendorFault, false),
         _ => (Reason::Unrecognised, false),
@@ -144,8 +156,9 @@ mod tests {
             ("82000001", Unrecognised, false),
             ("80999999", Unrecognised, false),
         ] {
-            // The status of business errors is not documented: the code decides under any.
-            for status in [200, 400, 401, 503] {
+            // The status of business errors is not documented: a documented code decides under any.
+            let statuses: &[u16] = if expected == Unrecognised { &[200, 400] } else { &[200, 400, 401, 503] };
+            for &status in statuses {
                 for body in
                     [format!(r#"{{"code":"{code}","msg":"x","requestId":"1"}}"#), format!(r#"{{"code":{code}}}"#)]
                 {
@@ -160,13 +173,15 @@ mod tests {
 
     #[test]
     fn a_refused_access_token_may_be_replaced() {
-        let remedy = |status, body: &str| classify(&reply(status, body), &targets(&["a"])).remedy;
+        let verdict = |status, body: &str| classify(&reply(status, body), &targets(&["a"])).token;
         for code in ["80200001", "80200003", "80200005"] {
-            assert_eq!(remedy(401, &format!(r#"{{"code":"{code}"}}"#)), Remedy::NewToken);
+            assert_eq!(verdict(401, &format!(r#"{{"code":"{code}"}}"#)), Verdict::Refused);
         }
-        assert_eq!(remedy(401, ""), Remedy::NewToken);
-        for (status, body) in [(200, r#"{"code":"80000000"}"#), (200, r#"{"code":"80600003"}"#), (403, "")] {
-            assert_eq!(remedy(status, body), Remedy::None, "{status} {body}");
+        assert_eq!(verdict(401, ""), Verdict::Refused);
+        assert_eq!(verdict(401, r#"{"code":"1"}"#), Verdict::Refused);
+        assert_eq!(verdict(200, r#"{"code":"80600003"}"#), Verdict::Doubtful);
+        for (status, body) in [(200, r#"{"code":"80000000"}"#), (200, r#"{"code":"80300002"}"#), (403, "")] {
+            assert_eq!(verdict(status, body), Verdict::Fine, "{status} {body}");
         }
     }
 
@@ -230,6 +245,16 @@ mod tests {
             (302, "", Reason::Unrecognised),
         ] {
             assert_eq!(reasons(status, body, &["a", "b"]), [expected, expected], "{status} {body}");
+        }
+        for (status, expected) in [
+            (401, Reason::CertificateRefused),
+            (429, Reason::RateLimited),
+            (500, Reason::VendorFault),
+            (503, Reason::RateLimited),
+        ] {
+            let outcome = &outcomes(status, r#"{"code":"77","msg":"flow control"}"#, &["a"])[0];
+            assert_eq!(outcome.reason, expected, "{status}");
+            assert_eq!(outcome.vendor_code, Some(format!("77 HTTP {status}")), "both are kept");
         }
         let mut busy = reply(503, "");
         busy.headers.insert(reqwest::header::RETRY_AFTER, 7.into());

@@ -12,6 +12,8 @@ use crate::vendor::{Push, Target};
 pub(super) const MAX_REQUEST_BYTES: usize = 4_096;
 /// The most of a title, so that a body has room beside it; Huawei has no limit of its own.
 pub(super) const MAX_TITLE_BYTES: usize = 512;
+/// The least of a body for which app data is left out.
+const LEAST_BODY_BYTES: usize = 300;
 /// The class of chat messages.
 const CATEGORY: &str = "IM";
 const MAX_BADGE: i32 = 99;
@@ -100,7 +102,7 @@ pub(super) fn category<'a>(defaults: &'a Defaults, notification: &'a Notificatio
 /// The request body. Pure.
 pub(super) fn request(defaults: &Defaults, push: &Push, targets: &[Target]) -> String {
     let notification = &*push.notification;
-    let data = notification.app_data();
+    let data = if push.is_data_dropped() { Map::new() } else { notification.app_data() };
     let body = Request {
         validate_only: false,
         message: Message {
@@ -125,11 +127,17 @@ pub(super) fn request_bytes(defaults: &Defaults, push: &Push) -> usize {
     request(defaults, push, &[]).len()
 }
 
-/// Cuts the title to its limit, and the body to what the rest of the request leaves of it.
+/// Cuts the title to its limit, and the body to what the rest of the request leaves of it. Where app data would leave hardly
+/// anything of the body, the data is left out.
 pub(super) fn fit(defaults: &Defaults, push: &mut Push, title: TextLimit) {
     push.cut_title(title);
     let body = std::mem::take(&mut push.body);
-    let rest = request_bytes(defaults, push);
+    let mut rest = request_bytes(defaults, push);
+    let wanted = Counting::JsonBytes.of(&body).min(LEAST_BODY_BYTES);
+    if rest + wanted > MAX_REQUEST_BYTES {
+        push.drop_data();
+        rest = request_bytes(defaults, push);
+    }
     push.body = body;
     // As big text it stands in the request twice.
     let copies = if is_big_text(&push.notification) { 2 } else { 1 };
@@ -328,6 +336,11 @@ mod tests {
             assert_eq!(notice.get("style").is_some(), is_big);
             assert_eq!(notice.get("big_body").is_some_and(|text| *text == push.body), is_big);
         }
+        let quotes = "\"".repeat(1_020);
+        let mut full = push(&json!({"body": "好".repeat(500), "offline_push_info": {"Ext": quotes}}));
+        fit(&Defaults::default(), &mut full, LIMIT);
+        assert_eq!(full.cuts.iter().map(|cut| cut.field).collect::<Vec<_>>(), ["data"], "the text is worth more");
+        assert!(request_bytes(&Defaults::default(), &full) <= MAX_REQUEST_BYTES);
         let mut short = push(&json!({}));
         fit(&Defaults::default(), &mut short, LIMIT);
         assert!(short.cuts.is_empty());

@@ -37,8 +37,8 @@ fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
         app_id: account.app_id.to_string(),
         app_secret: account.app_secret.clone(),
     };
-    let credential = ["huawei", &hosts.token, &account.app_id, account.app_secret.expose_secret()];
-    let token = kit.access_token(&credential, grant);
+    let credential = [hosts.token.as_str(), &account.app_id, account.app_secret.expose_secret()];
+    let token = kit.access_token(VendorKind::Huawei, &credential, grant);
     let url = format!("{}/v1/{}/messages:send", hosts.push, &*account.app_id);
     Ok(Arc::new(Huawei { defaults, http: kit.http.clone(), url, token }))
 }
@@ -72,6 +72,10 @@ impl Vendor for Huawei {
         }
     }
 
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
     fn message_class(&self, notification: &Notification) -> String {
         encode::category(&self.defaults, notification).to_owned()
     }
@@ -85,14 +89,14 @@ impl Vendor for Huawei {
             let outcome = Outcome::new(Reason::PayloadRefused).with_code("request over 4096 bytes, not sent");
             return outcome.for_each(targets.len());
         }
-        call::send(Some(&self.token), targets, |token, part| async move {
+        call::with_token(&self.token, push, targets, |token| async move {
             let request = self
                 .http
                 .post(&self.url)
                 .bearer_auth(token)
                 .header(CONTENT_TYPE, "application/json;charset=UTF-8")
-                .body(encode::request(&self.defaults, push, part));
-            judged(Reply::fetch(request).await, part, classify::classify)
+                .body(encode::request(&self.defaults, push, targets));
+            judged(Reply::fetch(request).await, targets, classify::classify)
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::vendor::call::{Answered, Remedy, by_status};
+use crate::vendor::call::by_status;
 use crate::vendor::http::Reply;
 use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{Target, lenient};
@@ -24,12 +24,12 @@ struct Answer {
 }
 
 /// One outcome per target. Pure.
-pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
+pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
     if !reply.status.is_success() {
-        return Answered::all(&by_status(reply, &[]), targets);
+        return by_status(reply, &[]).for_each(targets.len());
     }
     let Ok(answer) = serde_json::from_slice::<Answer>(&reply.body) else {
-        return Answered::all(&Outcome::new(Reason::VendorFault).with_code("answer is not Meizu's JSON"), targets);
+        return Outcome::new(Reason::VendorFault).with_code("answer is not Meizu's JSON").for_each(targets.len());
     };
     let (reason, is_suspect) = of_call(&answer.code);
     let mut whole_call = Outcome::new(reason).with_code(answer.code.as_str());
@@ -37,8 +37,8 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     whole_call.retry_after = reply.retry_after();
     if reason != Reason::Accepted {
         // A bad pushId refuses the whole call, and does not say which it is.
-        let remedy = if reason == Reason::TokenGone { Remedy::Halves } else { Remedy::None };
-        return Answered::all(&whole_call, targets).or(remedy);
+        whole_call.is_of_one = reason == Reason::TokenGone;
+        return whole_call.for_each(targets.len());
     }
     whole_call.vendor_message_id = answer.msg_id;
     let listed = listed(answer.value);
@@ -46,7 +46,7 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
         None | Some("200") => whole_call.clone(),
         Some(code) => of_target(code),
     };
-    Answered::each(targets.iter().map(for_target).collect())
+    targets.iter().map(for_target).collect()
 }
 
 /// Which target is listed under which code. One under several is judged by the last that is no success.
@@ -118,7 +118,7 @@ mod tests {
     const B: &str = "TPUSHID0000000000000000000000000000000000000B";
 
     fn reasons(status: u16, body: &str) -> [Reason; 2] {
-        let outcomes = classify(&reply(status, body), &targets(&[A, B])).outcomes;
+        let outcomes = classify(&reply(status, body), &targets(&[A, B]));
         outcomes.into_iter().map(|outcome| outcome.reason).collect::<Vec<_>>().try_into().unwrap()
     }
 
@@ -154,12 +154,11 @@ mod tests {
             for body in
                 [json!({"code": code, "message": "x", "value": ""}), json!({"code": code.parse::<i64>().unwrap()})]
             {
-                let answered = classify(&reply(200, &body.to_string()), &targets(&[A, B]));
-                for outcome in &answered.outcomes {
+                for outcome in &classify(&reply(200, &body.to_string()), &targets(&[A, B])) {
                     assert_eq!((outcome.reason, outcome.is_suspect), (expected, is_suspect), "{body}");
                     assert_eq!(outcome.vendor_code.as_deref(), Some(code), "the raw code is kept");
+                    assert_eq!(outcome.is_of_one, expected == TokenGone, "{body}");
                 }
-                assert_eq!(answered.remedy == Remedy::Halves, expected == TokenGone, "{body}");
             }
         }
     }
@@ -182,9 +181,9 @@ mod tests {
             ("7", Reason::Unrecognised),
         ] {
             let body = json!({"code": "200", "value": {code: [B]}, "msgId": "m"});
-            let answered = classify(&reply(200, &body.to_string()), &targets(&[A, B]));
-            assert_eq!(answered.outcomes[0].reason, Reason::Accepted);
-            let listed = &answered.outcomes[1];
+            let outcomes = classify(&reply(200, &body.to_string()), &targets(&[A, B]));
+            assert_eq!(outcomes[0].reason, Reason::Accepted);
+            let listed = &outcomes[1];
             assert_eq!(listed.reason, expected, "{code}");
             let kept = if code == "200" { "200".to_owned() } else { format!("{code} for this target") };
             assert_eq!(listed.vendor_code.as_deref(), Some(kept.as_str()));
@@ -196,7 +195,7 @@ mod tests {
         let success =
             r#"{"code":"200","message":"","value":{},"redirect":"","msgId":"c2ee5c3bf00448cfbceb7fdf68c3c8eb"}"#;
         assert_eq!(reasons(200, success), [Reason::Accepted, Reason::Accepted]);
-        let outcome = &classify(&reply(200, success), &targets(&[A])).outcomes[0];
+        let outcome = &classify(&reply(200, success), &targets(&[A]))[0];
         assert_eq!(outcome.vendor_message_id.as_deref(), Some("c2ee5c3bf00448cfbceb7fdf68c3c8eb"));
         let partial = r#"{"code":"200","message":"","value":{"110002":["TPUSHID0000000000000000000000000000000000000B"],"110010":["TPUSHID0000000000000000000000000000000000000A"]},"redirect":"","msgId":"c2ee5c3bf00448cfbceb7fdf68c3c8ec"}"#;
         assert_eq!(reasons(200, partial), [Reason::Muted, Reason::TokenGone]);

@@ -14,7 +14,6 @@ use serde_json::Value;
 pub use account::{Account, Click, Defaults};
 
 use super::account::{opened, taken_apart, token_without_comma};
-use super::call::{self, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
@@ -74,16 +73,16 @@ impl Vendor for Meizu {
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
         // Serialised once: these bytes are signed, and these are sent.
-        let message = &encode::message(&self.defaults, push);
+        let message = encode::message(&self.defaults, push);
         let secret = self.account.app_secret.expose_secret();
-        call::send(None, targets, |_, part| async move {
-            let request = self
-                .http
-                .post(&self.url)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
-                .body(encode::form(&self.account.app_id, secret, message, part));
-            judged(Reply::fetch(request).await, part, classify::classify)
-        })
-        .await
+        let request = self
+            .http
+            .post(&self.url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
+            .body(encode::form(&self.account.app_id, secret, &message, targets));
+        match Reply::fetch(request).await {
+            Ok(reply) => classify::classify(&reply, targets),
+            Err(failure) => failure.outcome.for_each(targets.len()),
+        }
     }
 }

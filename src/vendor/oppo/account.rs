@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::domain::text::{Name, Text};
-use crate::vendor::account::{AccountFields, FieldError};
+use crate::vendor::account::{AccountFields, FieldError, check_category};
 use crate::vendor::template::TextSource;
 
 /// Levels of `notify_level`.
@@ -115,6 +115,7 @@ impl AccountFields for Account {
 
     fn check(&self, defaults: &Defaults) -> Result<(), FieldError> {
         let wrong = |field, message| Err(FieldError::new(field, message));
+        check_category(defaults.category.as_deref())?;
         if defaults.notify_level.is_some_and(|level| !LEVELS.contains(&level)) {
             return wrong("defaults.notify_level", "must be 1, 2 or 16");
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::vendor::call::{Answered, Remedy, by_status};
+use crate::vendor::call::{Answered, Verdict, by_status};
 use crate::vendor::http::Reply;
 use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{Target, lenient};
@@ -38,8 +38,8 @@ struct Item {
 /// One outcome per target. Pure.
 pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     if !reply.status.is_success() {
-        let remedy = if matches!(reply.status.as_u16(), 401 | 403) { Remedy::NewToken } else { Remedy::None };
-        return Answered::all(&by_status(reply, &[]), targets).or(remedy);
+        let token = if matches!(reply.status.as_u16(), 401 | 403) { Verdict::Refused } else { Verdict::Fine };
+        return Answered::all(&by_status(reply, &[]), targets).with(token);
     }
     let Ok(answer) = serde_json::from_slice::<Answer>(&reply.body) else {
         return Answered::all(&Outcome::new(Reason::VendorFault).with_code("answer is not OPPO's JSON"), targets);
@@ -51,16 +51,13 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     };
     if answer.code != 0 {
         let of_target = |target| for_code(target, answer.code, answer.message.as_deref());
-        let outcomes: Vec<Outcome> = targets.iter().map(of_target).collect();
-        let is_about_one = outcomes.iter().any(|outcome| outcome.reason == Reason::TokenMalformed);
-        let remedy = match answer.code {
-            11 | 29 => Remedy::NewToken,
+        let mut outcomes: Vec<Outcome> = targets.iter().map(of_target).collect();
+        for outcome in &mut outcomes {
             // A bad registration id, or a message that was sent before, refuses the whole call: which one is not said.
-            32 => Remedy::Halves,
-            _ if is_about_one => Remedy::Halves,
-            _ => Remedy::None,
-        };
-        return Answered::each(outcomes).or(remedy);
+            outcome.is_of_one = answer.code == 32 || outcome.reason == Reason::TokenMalformed;
+        }
+        let token = if matches!(answer.code, 11 | 29) { Verdict::Refused } else { Verdict::Fine };
+        return Answered::each(outcomes).with(token);
     }
     let items = items(&answer.data);
     let accepted = |message_id: Option<String>| {
@@ -107,7 +104,8 @@ fn of_code(code: i64, message: Option<&str>, is_retry: bool) -> Outcome {
         // Any bad argument; live servers also say so of a registration id.
         41 if says(&["registration_id", "registrationid", "registration id"]) => (Reason::TokenMalformed, true),
         56..=58 if says(&["limit", "frequen", "频", "限"]) => (Reason::RateLimited, false),
-        10_000 => (Reason::TokenMalformed, false),
+        // Also for the ids of another region: unbound only while others are accepted.
+        10_000 => (Reason::TokenMalformed, true),
         // Class, template and rights are the certificate's; methods and encoding are ours.
         12 | 20..=25 | 54 | 59 | 67 => (Reason::PayloadRefused, true),
         31 | 32 | 34 | 40 | 41 | 51 | 56..=58 | 10_001..=20_000 => (Reason::PayloadRefused, false),
@@ -146,7 +144,7 @@ mod tests {
             (QuotaSpent, false, &[33]),
             (PayloadRefused, true, &[12, 20, 21, 22, 23, 24, 25, 54, 59, 67]),
             (PayloadRefused, false, &[31, 32, 34, 40, 41, 51, 56, 57, 58, 10_001, 10_007, 20_000]),
-            (TokenMalformed, false, &[10_000]),
+            (TokenMalformed, true, &[10_000]),
             (Unrecognised, false, &[1, 68, 20_001, 987_654]),
         ];
         for (expected, is_suspect, codes) in table {
@@ -175,21 +173,32 @@ mod tests {
     }
 
     #[test]
-    fn what_may_help_at_once() {
-        let remedy = |status, body: &str| classify(&reply(status, body), &targets(&[A, B])).remedy;
+    fn a_refused_access_token_may_be_replaced() {
+        let verdict = |status, body: &str| classify(&reply(status, body), &targets(&[A, B])).token;
         for (status, body, expected) in [
-            (200, r#"{"code":11}"#, Remedy::NewToken),
-            (200, r#"{"code":29}"#, Remedy::NewToken),
-            (401, "", Remedy::NewToken),
-            (403, "", Remedy::NewToken),
-            (200, r#"{"code":10000}"#, Remedy::Halves),
-            (200, r#"{"code":41,"message":"bad registration_id"}"#, Remedy::Halves),
-            (200, r#"{"code":32}"#, Remedy::Halves),
-            (200, r#"{"code":41}"#, Remedy::None),
-            (200, r#"{"code":14}"#, Remedy::None),
-            (500, "", Remedy::None),
+            (200, r#"{"code":11}"#, Verdict::Refused),
+            (200, r#"{"code":29}"#, Verdict::Refused),
+            (401, "", Verdict::Refused),
+            (403, "", Verdict::Refused),
+            (200, r#"{"code":41}"#, Verdict::Fine),
+            (200, r#"{"code":14}"#, Verdict::Fine),
+            (500, "", Verdict::Fine),
         ] {
-            assert_eq!(remedy(status, body), expected, "{status} {body}");
+            assert_eq!(verdict(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn what_one_message_did_to_the_whole_call() {
+        for (body, is_of_one) in [
+            (r#"{"code":10000}"#, true),
+            (r#"{"code":41,"message":"bad registration_id"}"#, true),
+            (r#"{"code":32}"#, true),
+            (r#"{"code":41}"#, false),
+            (r#"{"code":33}"#, false),
+        ] {
+            let outcomes = classify(&reply(200, body), &targets(&[A, B])).outcomes;
+            assert!(outcomes.iter().all(|outcome| outcome.is_of_one == is_of_one), "{body}");
         }
     }
 

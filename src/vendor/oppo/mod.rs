@@ -34,7 +34,7 @@ fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
         Region::Cn => kit.hosts.oppo.cn.clone(),
         Region::Intl => kit.hosts.oppo.intl.clone(),
     };
-    let credential = ["oppo", &base_url, &account.app_key, account.master_secret.expose_secret()];
+    let credential = [base_url.as_str(), &account.app_key, account.master_secret.expose_secret()];
     let grant = token::Request {
         http: kit.http.clone(),
         url: format!("{base_url}/server/v1/auth"),
@@ -42,7 +42,7 @@ fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
         master_secret: account.master_secret.clone(),
         clock: kit.clock.clone(),
     };
-    let token = kit.access_token(&credential, grant);
+    let token = kit.access_token(VendorKind::Oppo, &credential, grant);
     Ok(Arc::new(Oppo { defaults, http: kit.http.clone(), base_url, token }))
 }
 
@@ -75,6 +75,10 @@ impl Vendor for Oppo {
         }
     }
 
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
     fn message_class(&self, notification: &Notification) -> String {
         encode::message_class(&self.defaults, notification).to_owned()
     }
@@ -87,8 +91,8 @@ impl Vendor for Oppo {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        call::send(Some(&self.token), targets, |token, part| async move {
-            let (path, body) = match part {
+        call::with_token(&self.token, push, targets, |token| async move {
+            let (path, body) = match targets {
                 [only] => ("unicast", encode::unicast(&token, &self.defaults, push, only)),
                 many => ("unicast_batch", encode::unicast_batch(&token, &self.defaults, push, many)),
             };
@@ -97,7 +101,7 @@ impl Vendor for Oppo {
                 .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
                 .body(body);
-            judged(Reply::fetch(request).await, part, classify::classify)
+            judged(Reply::fetch(request).await, targets, classify::classify)
         })
         .await
     }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::encode::{OPERATIONS, SYSTEM};
 use crate::domain::offline_push_info::vivo_classification;
 use crate::domain::text::{Name, Text};
-use crate::vendor::account::{AccountFields, FieldError};
+use crate::vendor::account::{AccountFields, FieldError, check_category};
 
 /// The account, as posted: the three values of the console.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -91,6 +91,7 @@ impl AccountFields for Account {
 
     fn check(&self, defaults: &Defaults) -> Result<(), FieldError> {
         let wrong = |field, message| Err(FieldError::new(field, message));
+        check_category(defaults.category.as_deref())?;
         if self.number().is_none() {
             return wrong("app_id", "must be digits: the AppID of the console");
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::vendor::call::{Answered, Remedy, by_status};
+use crate::vendor::call::{Answered, Verdict, by_status};
 use crate::vendor::http::Reply;
 use crate::vendor::outcome::{Outcome, Reason};
 use crate::vendor::{QuotaReset, Target, lenient};
@@ -39,7 +39,7 @@ struct InvalidUser {
 #[derive(Debug)]
 pub(super) struct NotStored {
     pub outcome: Outcome,
-    pub remedy: Remedy,
+    pub token: Verdict,
     /// No list can be stored any more today.
     pub is_list_quota: bool,
 }
@@ -53,20 +53,20 @@ const NO_LIST_LEFT: i64 = 10_252;
 pub(super) fn single(reply: &Reply, targets: &[Target]) -> Answered {
     let answer = match read(reply) {
         Ok(answer) => answer,
-        Err(outcome) => return Answered::all(&outcome, targets).or(token_remedy(reply, None)),
+        Err(outcome) => return Answered::all(&outcome, targets).with(token_verdict(reply, None)),
     };
     let outcome = match serde_json::from_value::<InvalidUser>(answer.invalid_user.clone()) {
         Ok(user) => of_device(answer.result, user.status),
         Err(_) => of_call(reply, &answer),
     };
-    Answered::all(&outcome, targets).or(token_remedy(reply, Some(answer.result)))
+    Answered::all(&outcome, targets).with(token_verdict(reply, Some(answer.result)))
 }
 
 /// One outcome per target of a list that was sent to under `task_id`. Pure.
 pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target]) -> Answered {
     let answer = match read(reply) {
         Ok(answer) => answer,
-        Err(outcome) => return Answered::all(&outcome, targets).or(token_remedy(reply, None)),
+        Err(outcome) => return Answered::all(&outcome, targets).with(token_verdict(reply, None)),
     };
     let mut whole_call = of_call(reply, &answer);
     if whole_call.reason == Reason::Accepted {
@@ -84,14 +84,14 @@ pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target]) -> Answered
         Some(status) => of_device(answer.result, *status),
         None => whole_call.clone(),
     };
-    Answered::each(targets.iter().map(for_target).collect()).or(token_remedy(reply, Some(answer.result)))
+    Answered::each(targets.iter().map(for_target).collect()).with(token_verdict(reply, Some(answer.result)))
 }
 
 /// The id under which a message was stored for a list.
 pub(super) fn stored(reply: &Reply) -> Result<String, NotStored> {
     let failed = |outcome, result| NotStored {
         outcome,
-        remedy: token_remedy(reply, result),
+        token: token_verdict(reply, result),
         is_list_quota: result == Some(NO_LIST_LEFT),
     };
     let answer = read(reply).map_err(|outcome| failed(outcome, None))?;
@@ -112,12 +112,12 @@ fn read(reply: &Reply) -> Result<Answer, Outcome> {
     serde_json::from_slice(&reply.body).map_err(foreign)
 }
 
-fn token_remedy(reply: &Reply, result: Option<i64>) -> Remedy {
+fn token_verdict(reply: &Reply, result: Option<i64>) -> Verdict {
     let is_refused = match result {
         Some(result) => result == NO_TOKEN,
         None => matches!(reply.status.as_u16(), 401 | 403),
     };
-    if is_refused { Remedy::NewToken } else { Remedy::None }
+    if is_refused { Verdict::Refused } else { Verdict::Fine }
 }
 
 fn of_call(reply: &Reply, answer: &Answer) -> Outcome {
@@ -267,13 +267,13 @@ mod tests {
 
     #[test]
     fn a_refused_token_may_be_replaced() {
-        let remedy = |status, body: &str| single(&reply(status, body), &targets(&[ID])).remedy;
+        let verdict = |status, body: &str| single(&reply(status, body), &targets(&[ID])).token;
         for (status, body) in [(200, r#"{"result":10000}"#), (401, ""), (403, "")] {
-            assert_eq!(remedy(status, body), Remedy::NewToken, "{status} {body}");
-            assert_eq!(stored(&reply(status, body)).unwrap_err().remedy, Remedy::NewToken);
-            assert_eq!(list(&reply(status, body), "7", &targets(&[ID])).remedy, Remedy::NewToken);
+            assert_eq!(verdict(status, body), Verdict::Refused, "{status} {body}");
+            assert_eq!(stored(&reply(status, body)).unwrap_err().token, Verdict::Refused);
+            assert_eq!(list(&reply(status, body), "7", &targets(&[ID])).token, Verdict::Refused);
         }
-        assert_eq!(remedy(200, r#"{"result":10094}"#), Remedy::None);
+        assert_eq!(verdict(200, r#"{"result":10094}"#), Verdict::Fine);
     }
 
     #[test]

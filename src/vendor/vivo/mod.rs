@@ -7,9 +7,11 @@ mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
@@ -30,8 +32,10 @@ use crate::domain::notification::Notification;
 
 /// The fewest devices for which a list is stored: it costs two calls, one after the other, and counts against a daily quota.
 const LEAST_LIST: usize = 5;
-/// How many single sends of one call are on the wire together.
-const SINGLES_AT_ONCE: usize = 8;
+/// How many devices are sent to one by one, all at the same time.
+const SINGLES: usize = 8;
+/// How long no list is tried when its two steps took too long.
+const SLOW_LISTS_REST: TimeDelta = TimeDelta::minutes(5);
 
 pub(super) const ADAPTER: Adapter =
     Adapter { kind: VendorKind::Vivo, take_apart: taken_apart::<Account>, check_token: plain_token, build };
@@ -41,7 +45,7 @@ fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
     let app_id = account.number().ok_or_else(|| BuildError::Stored("app_id: not a number".to_owned()))?;
     let base_url = kit.hosts.vivo.push.clone();
     let secret = account.app_secret.expose_secret();
-    let credential = ["vivo", &base_url, &account.app_id, &account.app_key, secret];
+    let credential = [base_url.as_str(), &account.app_id, &account.app_key, secret];
     let grant = token::Request {
         http: kit.http.clone(),
         url: format!("{base_url}/message/auth"),
@@ -50,10 +54,10 @@ fn build(fields: Fields, defaults: Value, kit: &Kit) -> Built {
         app_secret: account.app_secret.clone(),
         clock: kit.clock.clone(),
     };
-    let token = kit.access_token(&credential, grant);
+    let token = kit.access_token(VendorKind::Vivo, &credential, grant);
     let clock = kit.clock.clone();
     let http = kit.http.clone();
-    Ok(Arc::new(Vivo { app_id, defaults, http, base_url, token, clock, lists_spent_until_ms: AtomicI64::new(0) }))
+    Ok(Arc::new(Vivo { app_id, defaults, http, base_url, token, clock, no_lists_until_ms: AtomicI64::new(0) }))
 }
 
 /// One vivo app, ready to send.
@@ -65,8 +69,8 @@ struct Vivo {
     base_url: String,
     token: Arc<AccessToken>,
     clock: Clock,
-    /// Until then no list can be stored, only single devices be sent to.
-    lists_spent_until_ms: AtomicI64,
+    /// Until then devices are sent to one by one.
+    no_lists_until_ms: AtomicI64,
 }
 
 #[async_trait]
@@ -77,7 +81,7 @@ impl Vendor for Vivo {
 
     fn limits(&self) -> Limits {
         Limits {
-            batch: if self.may_list() { 1_000 } else { SINGLES_AT_ONCE },
+            batch: 1_000,
             // The older text; it satisfies the newer one (characters) too.
             title: TextLimit { max: 40, counting: Counting::Width },
             body: TextLimit { max: 100, counting: Counting::Width },
@@ -87,6 +91,10 @@ impl Vendor for Vivo {
             quota_reset: QuotaReset::CHINA_MIDNIGHT,
             uses_badge: false, // it can be counted up, not set
         }
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
     }
 
     fn message_class(&self, notification: &Notification) -> String {
@@ -101,26 +109,35 @@ impl Vendor for Vivo {
         encode::fit_data(push);
     }
 
+    fn batch(&self, time_to_live: Duration) -> usize {
+        if self.may_list(time_to_live) { self.limits().batch } else { SINGLES }
+    }
+
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        // A list keeps a message for 15 minutes at least.
-        if targets.len() >= LEAST_LIST && self.may_list() && push.time_to_live >= encode::LEAST_LIST_TIME {
-            let list = |token: Arc<str>, part| async move { self.send_list(&token, push, part).await };
-            return call::send(Some(&self.token), targets, list).await;
+        if targets.len() >= LEAST_LIST && self.may_list(push.time_to_live) {
+            let list = |token: Arc<str>| async move { self.send_list(&token, push, targets).await };
+            return call::with_token(&self.token, push, targets, list).await;
         }
-        let sends: Vec<_> = targets.iter().map(|target| self.send_single(push, target)).collect();
-        let outcomes: Vec<Vec<Outcome>> = stream::iter(sends).buffered(SINGLES_AT_ONCE).collect().await;
-        outcomes.concat()
+        // More only when lists came to their end a moment ago: the rest comes again in smaller parts.
+        let (now, later) = targets.split_at(targets.len().min(SINGLES));
+        let sends = now.iter().map(|target| self.send_single(push, target));
+        let mut outcomes = join_all(sends).await.concat();
+        outcomes.extend(Outcome::not_sent().for_each(later.len()));
+        outcomes
     }
 }
 
 impl Vivo {
-    fn may_list(&self) -> bool {
-        self.clock.now().timestamp_millis() >= self.lists_spent_until_ms.load(Ordering::Relaxed)
+    /// A list keeps a message for 15 minutes at least.
+    fn may_list(&self, time_to_live: Duration) -> bool {
+        let now_ms = self.clock.now().timestamp_millis();
+        time_to_live >= encode::LEAST_LIST_TIME && now_ms >= self.no_lists_until_ms.load(Ordering::Relaxed)
     }
 
     async fn send_single(&self, push: &Push, target: &Target) -> Vec<Outcome> {
         let body = &encode::single(self.app_id, &self.defaults, push, target);
-        call::send(Some(&self.token), std::slice::from_ref(target), |token, target| async move {
+        let target = std::slice::from_ref(target);
+        call::with_token(&self.token, push, target, |token| async move {
             judged(self.post("/message/send", &token, body).await, target, classify::single)
         })
         .await
@@ -137,20 +154,24 @@ impl Vivo {
             Ok(task_id) => task_id,
             Err(refused) => {
                 if refused.is_list_quota {
-                    self.lists_spent();
+                    self.no_lists_until(QuotaReset::CHINA_MIDNIGHT.next(self.clock.now()));
                 }
-                return Answered::all(&refused.outcome, targets).or(refused.remedy);
+                return Answered::all(&refused.outcome, targets).with(refused.token);
             }
         };
+        if !push.clearance.holds() {
+            // The two steps take too long for what is known of the devices: for a while they are sent to one by one.
+            self.no_lists_until(self.clock.now() + SLOW_LISTS_REST);
+            return Answered::all(&Outcome::not_sent(), targets);
+        }
         let body = encode::list(&task_id, push, targets);
         judged(self.post("/message/pushToList", token, &body).await, targets, |reply, targets| {
             classify::list(reply, &task_id, targets)
         })
     }
 
-    fn lists_spent(&self) {
-        let until = QuotaReset::CHINA_MIDNIGHT.next(self.clock.now());
-        self.lists_spent_until_ms.store(until.timestamp_millis(), Ordering::Relaxed);
+    fn no_lists_until(&self, until: DateTime<Utc>) {
+        self.no_lists_until_ms.fetch_max(until.timestamp_millis(), Ordering::Relaxed);
     }
 
     async fn post(&self, path: &str, token: &str, body: &(impl Serialize + Sync)) -> Result<Reply, Failure> {

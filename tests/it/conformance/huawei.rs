@@ -224,3 +224,35 @@ async fn badges_go_out_by_number_where_the_launcher_activity_is_known(pool: PgPo
     assert_eq!([badge(0), badge(1), badge(2)], [Some(1), Some(2), Some(2)]);
     assert_eq!(bench.vendor.sends(), 2, "one call for each number");
 }
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn who_logs_out_while_an_access_token_is_waited_for_gets_nothing(pool: PgPool) {
+    let bench = Bench::<Huawei>::start(pool).await;
+    bench.phones(2).await;
+    let slow = Misbehaviour::Hang(Some(std::time::Duration::from_millis(1_300)));
+    bench.vendor.0.fault(Fault::once(slow));
+    let logged_out = bench.sent("u0", plain()).await;
+    let stays = bench.sent("u1", plain()).await;
+    bench.report("logout", "u0", "phone-u0").await;
+    assert_eq!(bench.outcome(&stays).await, "accepted");
+    assert_eq!(bench.outcome(&logged_out).await, "cancelled");
+    let told = bench.codes(&stays).await;
+    assert_eq!(told, ["not sent: judged again first", "80000000"], "what was known of the phone was over a second old");
+    assert_eq!((bench.vendor.sends(), bench.vendor.0.inbox(&Huawei::token(0)).len()), (1, 0));
+    assert_eq!(bench.shown_certificate().await["lane"]["rate_share"], 1.0);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_the_message_asks_for_is_not_the_certificates_fault(pool: PgPool) {
+    let bench = Bench::<Huawei>::with(pool, &[("DISPATCH__SUSPECT_ANSWERS", "2")], plain()).await;
+    bench.warm_phone().await;
+    let own = json!({"offline_push_info": {"AndroidInfo": {"HuaWeiChannelID": "no-such-channel"}}});
+    for (fields, state) in
+        [(own.clone(), "active"), (own.clone(), "active"), (own, "active"), (plain(), "active"), (plain(), "refused")]
+    {
+        bench.vendor.0.answer_next("80100003");
+        let notification = bench.sent("u0", fields).await;
+        assert_eq!(bench.idle_outcome(&notification).await, "payload_refused");
+        bench.until_state(state).await;
+    }
+}

@@ -124,14 +124,14 @@ impl<C: Candidate> Bench<C> {
         assert_eq!(self.outcome(&notification).await, "accepted", "{told}");
         let codes = self.codes(&notification).await;
         assert_eq!(self.reasons(&notification, "attempt").await, [reason, "accepted"], "{told}: {codes:?}");
-        self.row(&told, reason, &codes[0]);
+        row::<C>(&told, reason, &codes[0]);
     }
+}
 
-    /// A row of the conformance table, printed when asked for.
-    fn row(&self, case: &str, reason: &str, code: &str) {
-        if std::env::var_os("ROUSE_SHOW_TABLE").is_some() {
-            crate::chaos::say(&format!("| {} | {case} | {reason} | {code} |", C::KIND));
-        }
+/// A row of the conformance table, printed when asked for.
+fn row<C: Candidate>(case: &str, reason: &str, code: &str) {
+    if std::env::var_os("ROUSE_SHOW_TABLE").is_some() {
+        crate::chaos::say(&format!("| {} | {case} | {reason} | {code} |", C::KIND));
     }
 }
 
@@ -156,7 +156,7 @@ async fn accepted<C: Candidate>(pool: PgPool) {
     assert_eq!(bench.vendor.controls().broken_rules(), std::collections::BTreeMap::new());
     let warnings: Vec<String> = bench.vendor.controls().calls().into_iter().flat_map(|call| call.warnings).collect();
     assert_eq!(warnings, Vec::<String>::new());
-    bench.row("accepted", "accepted", attempt["vendor_code"].as_str().unwrap_or_default());
+    row::<C>("accepted", "accepted", attempt["vendor_code"].as_str().unwrap_or_default());
 }
 
 async fn a_batch_goes_out_in_as_few_calls_as_the_vendor_takes<C: Candidate>(pool: PgPool) {
@@ -181,7 +181,7 @@ async fn a_dead_token_alone_is_unbound<C: Candidate>(pool: PgPool) {
         (bench.token_status("u0").await.as_str(), bench.token_status("u1").await.as_str()),
         ("invalid", "active")
     );
-    bench.row("a dead token alone", C::DEAD[0], &bench.codes(&notification).await[0]);
+    row::<C>("a dead token alone", C::DEAD[0], &bench.codes(&notification).await[0]);
 }
 
 async fn a_dead_token_in_a_batch_hurts_no_other<C: Candidate>(pool: PgPool) {
@@ -197,7 +197,7 @@ async fn a_dead_token_in_a_batch_hurts_no_other<C: Candidate>(pool: PgPool) {
     }
     assert_eq!(bench.vendor.controls().inbox_counts().duplicates, 0);
     let gone = bench.told(&notification, "attempt").await.into_iter().find(|event| event["user_id"] == "u3").unwrap();
-    bench.row("a dead token in a batch", C::DEAD[1], gone["vendor_code"].as_str().unwrap());
+    row::<C>("a dead token in a batch", C::DEAD[1], gone["vendor_code"].as_str().unwrap());
 }
 
 async fn a_muted_device_is_left_alone_where_the_vendor_says_so<C: Candidate>(pool: PgPool) {
@@ -207,13 +207,13 @@ async fn a_muted_device_is_left_alone_where_the_vendor_says_so<C: Candidate>(poo
         let notification = bench.sent("u0", plain()).await;
         assert_eq!(bench.idle_outcome(&notification).await, "muted");
         assert_eq!(bench.token_status("u0").await, "muted");
-        bench.row("notifications off", "muted", &bench.codes(&notification).await[0]);
+        row::<C>("notifications off", "muted", &bench.codes(&notification).await[0]);
     } else {
         bench.vendor.controls().mark_token(&C::token(0), TokenState::Off);
         let notification = bench.sent("u0", plain()).await;
         assert_eq!(bench.idle_outcome(&notification).await, "accepted", "not told at the send");
         assert_eq!(bench.token_status("u0").await, "active");
-        bench.row("notifications off", "accepted", "not told at the send");
+        row::<C>("notifications off", "accepted", "not told at the send");
     }
 }
 
@@ -236,14 +236,14 @@ async fn a_refused_certificate_waits_for_its_secret_and_burns_nothing<C: Candida
     }
     let attempts = bench.codes(&notification).await;
     assert_eq!(bench.reasons(&notification, "attempt").await, ["certificate_refused", "accepted"], "{attempts:?}");
-    bench.row("a wrong secret", "certificate_refused", &attempts[0]);
+    row::<C>("a wrong secret", "certificate_refused", &attempts[0]);
 }
 
 async fn an_access_token_that_ended_is_replaced_in_the_same_attempt<C: Candidate>(pool: PgPool) {
     let bench = Bench::<C>::start(pool).await;
     bench.warm_phone().await;
     if bench.vendor.expire_access_tokens().is_none() {
-        bench.row("an access token that ended", "-", "has none of its own");
+        row::<C>("an access token that ended", "-", "has none of its own");
         return;
     }
     assert_eq!(bench.vendor.access_tokens_granted(), 1);
@@ -258,7 +258,7 @@ async fn an_access_token_that_ended_is_replaced_in_the_same_attempt<C: Candidate
         assert_eq!(bench.reasons(notification, "attempt").await, ["accepted"], "one attempt");
     }
     assert_eq!(bench.vendor.access_tokens_granted(), 3);
-    bench.row("an access token that ended", "accepted", "one new token, the same attempt");
+    row::<C>("an access token that ended", "accepted", "one new token, the same attempt");
 }
 
 async fn retry_after_is_honoured<C: Candidate>(pool: PgPool) {
@@ -273,7 +273,7 @@ async fn retry_after_is_honoured<C: Candidate>(pool: PgPool) {
     assert!(due_at >= asked_at + TimeDelta::seconds(30), "{waiting}");
     assert_eq!(bench.outcome(&notification).await, "accepted");
     assert_eq!(bench.reasons(&notification, "attempt").await, ["rate_limited", "accepted"]);
-    bench.row("too fast, Retry-After: 30", "rate_limited", &bench.codes(&notification).await[0]);
+    row::<C>("too fast, Retry-After: 30", "rate_limited", &bench.codes(&notification).await[0]);
 }
 
 async fn too_fast_is_tried_again<C: Candidate>(pool: PgPool) {
@@ -286,14 +286,14 @@ async fn too_fast_is_tried_again<C: Candidate>(pool: PgPool) {
     assert_eq!(bench.codes(&notification).await[0], C::TOO_FAST.shown());
     let share = bench.shown_certificate().await["lane"]["rate_share"].as_f64().unwrap();
     assert_eq!(share < 1.0, C::TOO_FAST_SLOWS_THE_LANE, "{share}");
-    bench.row("too fast", "rate_limited", &C::TOO_FAST.shown());
+    row::<C>("too fast", "rate_limited", &C::TOO_FAST.shown());
 }
 
 async fn a_spent_quota_holds_its_class_and_no_other<C: Candidate>(pool: PgPool) {
     let bench = Bench::<C>::start(pool).await;
     bench.warm_phone().await;
     let Some(quota) = C::QUOTA else {
-        bench.row("the day's quota is spent", "-", "not told at the send");
+        row::<C>("the day's quota is spent", "-", "not told at the send");
         return;
     };
     let now = bench.server().clock().now();
@@ -319,7 +319,7 @@ async fn a_spent_quota_holds_its_class_and_no_other<C: Candidate>(pool: PgPool) 
         assert_eq!(bench.outcome(waiting).await, "accepted");
     }
     assert_eq!(bench.token_status("u0").await, "active");
-    bench.row("the day's quota is spent", "quota_spent", &quota.shown());
+    row::<C>("the day's quota is spent", "quota_spent", &quota.shown());
 }
 
 async fn a_refused_message_is_given_up_and_burns_no_token<C: Candidate>(pool: PgPool) {
@@ -332,7 +332,7 @@ async fn a_refused_message_is_given_up_and_burns_no_token<C: Candidate>(pool: Pg
     assert_eq!(bench.codes(&notification).await, [C::REFUSED_MESSAGE.shown()]);
     assert_eq!((bench.vendor.sends() - sends, bench.token_status("u0").await.as_str()), (1, "active"));
     assert_eq!(bench.shown_certificate().await["state"], "active");
-    bench.row("the message is refused", "payload_refused", &C::REFUSED_MESSAGE.shown());
+    row::<C>("the message is refused", "payload_refused", &C::REFUSED_MESSAGE.shown());
 }
 
 async fn faults_of_the_vendor_and_of_the_network_pass<C: Candidate>(pool: PgPool) {
@@ -366,7 +366,7 @@ async fn a_push_whose_answer_was_lost_is_seen_once<C: Candidate>(pool: PgPool) {
     assert_eq!(bench.vendor.controls().shown(&C::token(0)).len(), shown + 1, "one notification on the screen");
     let received = bench.vendor.controls().inbox(&C::token(0)).len() - shown;
     let how = if received == 1 { "dropped by the vendor's dedupe key" } else { "replaced by its collapse key" };
-    bench.row("the answer is lost, the push was taken", "unreachable, accepted", how);
+    row::<C>("the answer is lost, the push was taken", "unreachable, accepted", how);
 }
 
 async fn an_unknown_code_is_tried_three_times_and_blames_nobody<C: Candidate>(pool: PgPool) {
@@ -380,7 +380,7 @@ async fn an_unknown_code_is_tried_three_times_and_blames_nobody<C: Candidate>(po
     assert_eq!(bench.vendor.sends() - sends, 3);
     assert_eq!(bench.token_status("u0").await, "active");
     assert_eq!(bench.shown_certificate().await["state"], "active");
-    bench.row("an unknown code", "unrecognised", &C::UNKNOWN.shown());
+    row::<C>("an unknown code", "unrecognised", &C::UNKNOWN.shown());
 }
 
 async fn a_text_that_is_too_long_is_cut_and_never_refused<C: Candidate>(pool: PgPool) {
@@ -396,7 +396,7 @@ async fn a_text_that_is_too_long_is_cut_and_never_refused<C: Candidate>(pool: Pg
     let cuts = bench.told(&notification, "attempt").await[0]["detail"]["cut"].clone();
     let told: Vec<&str> = cuts.as_array().unwrap().iter().filter_map(|cut| cut["field"].as_str()).collect();
     assert!(told.contains(&"title") && told.contains(&"body"), "{cuts}");
-    bench.row("texts far too long", "accepted", &format!("cut to {} and {}", cuts[0]["to"], cuts[1]["to"]));
+    row::<C>("texts far too long", "accepted", &format!("cut to {} and {}", cuts[0]["to"], cuts[1]["to"]));
 }
 
 /// The time to live of one attempt, of a moment, and of a week are all taken.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rouse::simulator::{Controls, OppoApp, OppoSimulator, OppoWorld, TokenState};
+use rouse::simulator::{Controls, Fault, Misbehaviour, OppoApp, OppoSimulator, OppoWorld, TokenState};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -86,11 +86,7 @@ async fn each_message_of_a_batch_is_shown_once(pool: PgPool) {
     let bench = Bench::<Oppo>::start(pool).await;
     let users = bench.phones(230).await;
     // The first batch is taken, and its answer is lost.
-    bench.vendor.0.fault(
-        rouse::simulator::Fault::once(rouse::simulator::Misbehaviour::Reset)
-            .after_accepting()
-            .for_token(Oppo::token(0)),
-    );
+    bench.vendor.0.fault(Fault::once(Misbehaviour::Reset).after_accepting().for_token(Oppo::token(0)));
     assert_eq!(bench.outcomes(&bench.sent_to(&users).await).await, json!({"accepted": 230}));
     assert_eq!((bench.vendor.0.received_total(), bench.vendor.0.inbox_counts().duplicates), (230, 0));
     assert_eq!(bench.vendor.sends(), 4, "100, 100, 30, and one again");
@@ -135,4 +131,17 @@ async fn the_region_chooses_the_host(pool: PgPool) {
     bench.phones(1).await;
     let notification = bench.sent("u0", plain()).await;
     assert_eq!(bench.idle_outcome(&notification).await, "token_malformed");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_bad_id_that_refuses_the_whole_batch_is_found(pool: PgPool) {
+    let bench = Bench::<Oppo>::start(pool).await;
+    let users = bench.phones(7).await;
+    assert_eq!(bench.outcome(&bench.sent("u0", plain()).await).await, "accepted");
+    let bad = Misbehaviour::Code { code: "10000".into(), reason: None };
+    bench.vendor.0.fault(Fault::always(bad).for_token(Oppo::token(4)));
+    let notification = bench.sent_to(&users).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 6, "token_malformed": 1}));
+    assert_eq!(bench.token_status("u4").await, "invalid");
+    assert_eq!(bench.codes(&notification).await.len(), 7, "one attempt for each device");
 }

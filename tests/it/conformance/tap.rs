@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Whether it comes from the server, and the bytes.
+type Part = (bool, Vec<u8>);
+
 /// A relay in front of a stand-in.
 #[derive(Clone)]
 pub(crate) struct Tap {
     addr: SocketAddr,
-    /// Both directions in the order of their arrival: whether they come from the server, and the bytes.
-    recorded: Arc<Mutex<Vec<(bool, Vec<u8>)>>>,
+    /// Both directions in the order of their arrival.
+    recorded: Arc<Mutex<Vec<Part>>>,
 }
 
 impl Tap {
@@ -49,7 +52,7 @@ impl Tap {
 
     /// Everything so far, as one text for each direction change.
     pub(crate) fn exchange(&self) -> Vec<(bool, String)> {
-        let mut joined: Vec<(bool, Vec<u8>)> = Vec::new();
+        let mut joined: Vec<Part> = Vec::new();
         for (is_request, bytes) in self.recorded.lock().unwrap().iter() {
             match joined.last_mut() {
                 Some((before, whole)) if before == is_request => whole.extend(bytes),

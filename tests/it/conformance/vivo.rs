@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rouse::clock::Clock;
-use rouse::simulator::{Controls, VivoApp, VivoSimulator, VivoWorld};
+use rouse::simulator::{Controls, Latency, VivoApp, VivoSimulator, VivoWorld};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -160,14 +160,35 @@ async fn a_list_says_who_is_dead_and_how(pool: PgPool) {
     for (number, status) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 9)] {
         bench.vendor.0.mark_invalid(&Vivo::token(number), status);
     }
-    let notification = bench.sent_to(&users).await;
-    bench.idle().await;
-    bench.vendor.0.mark_invalid(&Vivo::token(5), 2);
-    let outcomes = bench.outcomes(&notification).await;
-    assert_eq!(outcomes, json!({"accepted": 3, "token_gone": 3, "muted": 1, "payload_refused": 1}));
+    let outcomes = bench.outcomes(&bench.sent_to(&users).await).await;
+    let expected = json!({"accepted": 3, "token_gone": 2, "muted": 1, "payload_refused": 1, "unrecognised": 1});
+    assert_eq!(outcomes, expected);
     for (user, status) in
-        [("u1", "invalid"), ("u2", "invalid"), ("u3", "muted"), ("u4", "active"), ("u5", "invalid"), ("u6", "active")]
+        [("u1", "invalid"), ("u2", "invalid"), ("u3", "muted"), ("u4", "active"), ("u5", "active"), ("u6", "active")]
     {
         assert_eq!(bench.token_status(user).await, status, "{user}");
     }
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_list_whose_steps_take_too_long_becomes_single_sends(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    let users = bench.phones(6).await;
+    assert_eq!(bench.outcome(&bench.sent("u0", plain()).await).await, "accepted", "the access token is there");
+    bench.vendor.0.set_latency(Latency::fixed(1_200));
+    let notification = bench.sent_to(&users).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 6}));
+    let calls = |path: &str| bench.vendor.0.endpoint(path).requests;
+    assert_eq!((calls("/message/saveListPayload"), calls("/message/pushToList"), calls("/message/send")), (1, 0, 7));
+    assert_eq!(bench.vendor.0.inbox_counts().duplicates, 0);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_lives_too_short_for_a_list_goes_out_in_small_parts(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    let users = bench.phones(30).await;
+    let to: Vec<Value> = users.iter().map(|user| json!({"user_id": user})).collect();
+    let notification = bench.sent("", json!({"to": to, "ttl_s": 600})).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 30}));
+    assert_eq!((bench.vendor.0.endpoint("/message/send").requests, bench.vendor.sends()), (30, 30));
 }
