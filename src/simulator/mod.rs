@@ -24,7 +24,6 @@ mod json;
 mod ledger;
 mod line;
 mod meizu;
-mod members;
 mod meter;
 mod oppo;
 mod seen;
@@ -34,6 +33,7 @@ mod server;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod text;
 mod vivo;
 mod wire;
 mod xiaomi;

@@ -93,9 +93,8 @@ impl Wire for Huawei {
     }
 
     fn tokens(&self, request: &Request) -> Vec<String> {
-        let body: json::Members = serde_json::from_slice(&request.body).unwrap_or_default();
-        let tokens = json::object(&body, "message").map_or(&[][..], |message| json::list(message, "token"));
-        tokens.iter().filter_map(|token| token.as_str().map(ToOwned::to_owned)).collect()
+        let body = json::parse(&request.body).unwrap_or_default();
+        json::texts(json::section(&body, "message"), "token").into_iter().map(ToOwned::to_owned).collect()
     }
 
     fn teach(&self, thing: &str, body: &[u8]) -> Option<Result<(), String>> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::simulator::members::WrongType;
+use crate::simulator::json::WrongType;
 use crate::simulator::wire::Answer;
 
 pub(super) const MISSING: i64 = 40;
@@ -29,6 +29,11 @@ impl Refusal {
         Self { code, rule, detail: None }
     }
 
+    /// A member that is not what it has to be.
+    pub(super) fn of_member(member: &str, rule: &'static str) -> Self {
+        Self { detail: Some(format!("{member}: {rule}")), ..Self::new(INVALID, rule) }
+    }
+
     /// The vendor's text for it.
     pub(super) fn message(&self) -> &str {
         self.detail.as_deref().unwrap_or_else(|| usual_message(self.code).unwrap_or(self.rule))
@@ -37,7 +42,7 @@ impl Refusal {
 
 impl From<WrongType> for Refusal {
     fn from(wrong: WrongType) -> Self {
-        Self { detail: Some(wrong.detail()), ..Self::new(INVALID, wrong.rule) }
+        Self::of_member(wrong.member, wrong.rule)
     }
 }
 

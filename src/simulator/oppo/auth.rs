@@ -6,6 +6,7 @@ use super::answer::{self, Refusal};
 use super::gate;
 use super::wire::Oppo;
 use crate::secrets::hex_digest;
+use crate::simulator::text::{are_digits, is_digest};
 use crate::simulator::wire::{Answer, Request};
 
 #[derive(Serialize)]
@@ -49,12 +50,12 @@ fn sign(app_key: &str, timestamp: &str, master_secret: &str) -> String {
 }
 
 fn is_sign(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    is_digest(text, 64)
 }
 
 /// Whether a text is a time in milliseconds.
 pub(super) fn is_timestamp(text: &str) -> bool {
-    text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit())
+    text.len() == 13 && are_digits(text)
 }
 
 #[cfg(test)]

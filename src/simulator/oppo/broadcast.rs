@@ -12,7 +12,6 @@ use super::saved::SavedBody;
 use super::wire::Oppo;
 use super::{gate, item};
 use crate::simulator::inbox::Message;
-use crate::simulator::members::Members;
 use crate::simulator::wire::{Answer, Request};
 
 /// How many devices one call may name.
@@ -37,7 +36,7 @@ pub(super) fn save(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
     let form = gate::form(request)?;
     let app_key = gate::app_key(oppo, request, form)?;
     let members = flat(form);
-    let mut notification = Notification::read(Members(&members))?;
+    let mut notification = Notification::read(&members)?;
     let rules = Rules {
         content_limit: oppo.content_limit,
         is_broadcast: true,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::simulator::members::WrongType;
+use crate::simulator::json::WrongType;
 use crate::simulator::wire::Answer;
 
 /// The code of a value that no other code fits.
@@ -28,6 +28,11 @@ impl Refusal {
         Self { code, rule, detail: None, invalid_user: None }
     }
 
+    /// A member that is not what it has to be.
+    pub(super) fn of_member(member: &str, rule: &'static str) -> Self {
+        Self { detail: Some(format!("{member}: {rule}")), ..Self::new(BAD_VALUE, rule) }
+    }
+
     /// A target that takes nothing.
     pub(super) fn invalid(status: i64, userid: &str) -> Self {
         let rule = match status {
@@ -44,7 +49,7 @@ impl Refusal {
 
 impl From<WrongType> for Refusal {
     fn from(wrong: WrongType) -> Self {
-        Self { detail: Some(wrong.detail()), ..Self::new(BAD_VALUE, wrong.rule) }
+        Self::of_member(wrong.member, wrong.rule)
     }
 }
 

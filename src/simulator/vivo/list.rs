@@ -9,7 +9,7 @@ use super::lists::SavedList;
 use super::wire::Vivo;
 use super::{checks, gate, targets};
 use crate::simulator::inbox::Message;
-use crate::simulator::members::Members;
+use crate::simulator::json::{self, Kind, Member, members};
 use crate::simulator::wire::{Answer, Request};
 
 /// The shortest `timeToLive` of a list, seconds.
@@ -17,10 +17,18 @@ const MIN_TTL_S: i64 = 900;
 /// How many devices one call may name.
 const TARGETS: std::ops::RangeInclusive<usize> = 2..=1_000;
 
+const PUSH: &[Member] = members!(
+    "appId": Kind::Integer,
+    "regIds": Kind::Texts,
+    "aliases": Kind::Texts,
+    "taskId": Kind::Text,
+    "requestId": Kind::Text,
+);
+
 /// Keeps a body under a new task id.
 pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let fields = Fields::read(Members(&body))?;
+    let fields = Fields::read(&body)?;
     let request_id = gate::request_id(fields.request_id)?;
     fields.check_time_to_live(MIN_TTL_S)?;
     let app_id = gate::app_id(vivo, request, fields.app_id)?;
@@ -47,13 +55,11 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
 /// Sends a saved body.
 pub(super) fn push(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let members = Members(&body);
-    let in_body = members.integer("appId")?;
-    let reg_ids = members.texts("regIds")?.unwrap_or_default();
-    let aliases = members.texts("aliases")?.unwrap_or_default();
-    let task_id = members.text("taskId")?.unwrap_or_default();
-    let request_id = gate::request_id(members.text("requestId")?)?;
-    let app_id = gate::app_id(vivo, request, in_body)?;
+    json::check(&body, PUSH)?;
+    let [reg_ids, aliases] = ["regIds", "aliases"].map(|name| json::texts(&body, name));
+    let task_id = json::text(&body, "taskId").unwrap_or_default();
+    let request_id = gate::request_id(json::text(&body, "requestId"))?;
+    let app_id = gate::app_id(vivo, request, json::integer(&body, "appId"))?;
     let key = format!("push {app_id} {request_id}");
     if let Some(task_id) = vivo.seen.find(&key) {
         return Ok(answer::success(&task_id, 0, &[], vec!["requestId was seen before: nothing is sent".into()]));

@@ -15,7 +15,7 @@ use super::{auth, list, send};
 use crate::simulator::access_tokens::AccessTokens;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
-use crate::simulator::members::{Members, object};
+use crate::simulator::json;
 use crate::simulator::seen::Seen;
 use crate::simulator::wire::{Answer, Request, Wire};
 
@@ -102,10 +102,9 @@ impl Wire for Vivo {
     }
 
     fn tokens(&self, request: &Request) -> Vec<String> {
-        let Some(body) = object(&request.body) else { return Vec::new() };
-        let members = Members(&body);
-        let one = |name| members.text(name).ok().flatten().filter(|text| !text.is_empty()).map(|text| vec![text]);
-        let many = |name| members.texts(name).ok().flatten().filter(|list| !list.is_empty());
+        let body = json::parse(&request.body).unwrap_or_default();
+        let one = |name| json::filled(&body, name).map(|text| vec![text]);
+        let many = |name| Some(json::texts(&body, name)).filter(|list| !list.is_empty());
         let named = one("regId").or_else(|| many("regIds")).or_else(|| one("alias")).or_else(|| many("aliases"));
         named.unwrap_or_default().into_iter().map(ToOwned::to_owned).collect()
     }
