@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::answer::{self, SOME_BAD};
-use super::ids::Ids;
+use super::ids::request_ids;
 use super::world::{HuaweiStatus, HuaweiWorld};
 use super::{gate, oauth, send};
 use crate::simulator::access_tokens::AccessTokens;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
 use crate::simulator::json;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 /// One stand-in for both hosts, the token endpoint's and the push server's.
@@ -41,8 +42,8 @@ impl Huawei {
             token_lifetime: world.token_lifetime,
             business_status: world.business_status,
             access_tokens: AccessTokens::default(),
-            message_ids: Ids::new(),
-            refusal_ids: Ids::new(),
+            message_ids: request_ids(),
+            refusal_ids: request_ids(),
             accounts: Mutex::new(accounts),
         }
     }

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::answer::{self, ACCEPTED, Listed};
-use super::ids::Ids;
+use super::ids::message_ids;
 use super::send;
 use super::world::MeizuWorld;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 const PUSH: &str = "/garcia/api/server/push/varnished/pushByPushId";
@@ -47,7 +48,7 @@ impl Meizu {
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
             shared: Arc::new(shared),
-            message_ids: Ids::new(),
+            message_ids: message_ids(),
             accounts: Mutex::new(accounts),
             scripts: Mutex::default(),
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::answer::{self, InvalidUser, Refusal};
-use super::ids::TaskIds;
+use super::ids::task_ids;
 use super::lists::SavedLists;
 use super::world::VivoWorld;
 use super::{auth, list, send};
@@ -17,6 +17,7 @@ use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
 use crate::simulator::json;
 use crate::simulator::seen::Seen;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 /// vivo's own "internal error": what a scripted code that is no number becomes.
@@ -27,7 +28,7 @@ pub(super) struct Vivo {
     pub(super) shared: Arc<Shared>,
     pub(super) token_lifetime: Duration,
     pub(super) clock_tolerance: Duration,
-    pub(super) task_ids: TaskIds,
+    pub(super) task_ids: Ids,
     pub(super) access_tokens: AccessTokens,
     pub(super) seen: Seen,
     accounts: Mutex<Accounts>,
@@ -46,7 +47,7 @@ impl Vivo {
             shared: Arc::new(shared),
             token_lifetime: world.token_lifetime,
             clock_tolerance: world.clock_tolerance,
-            task_ids: TaskIds::new(),
+            task_ids: task_ids(),
             access_tokens: AccessTokens::default(),
             seen: Seen::default(),
             accounts: Mutex::new(accounts),

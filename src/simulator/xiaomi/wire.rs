@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use super::accounts::Accounts;
-use super::ids::Ids;
+use super::ids::{message_ids, trace_ids};
 use super::receipts::Receipts;
 use super::world::XiaomiWorld;
 use super::{answer, revoke, send};
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 /// One stand-in for one region's host.
@@ -36,8 +37,8 @@ impl Xiaomi {
             shared: Arc::new(shared),
             region: world.region,
             checks_notify_id: world.checks_notify_id,
-            message_ids: Ids::new("sdm"),
-            trace_ids: Ids::new("Xdm"),
+            message_ids: message_ids(),
+            trace_ids: trace_ids(),
             receipts: Arc::new(Receipts::new(world.receipt_delay)),
             accounts: Mutex::new(accounts),
         }
