@@ -26,6 +26,7 @@ mod line;
 mod meizu;
 mod meter;
 mod oppo;
+mod refusal;
 mod seen;
 mod serial;
 mod server;

@@ -70,8 +70,8 @@ impl Wire for Huawei {
     fn answer(&self, request: &Request) -> Answer {
         let client_id = gate::client_id(&request.path);
         match (self.endpoint(&request.path), client_id) {
-            ("other", _) => answer::not_found(),
-            _ if request.method != Method::POST => answer::not_allowed(),
+            ("other", _) => Answer::not_found(),
+            _ if request.method != Method::POST => Answer::not_allowed(),
             (_, None) => oauth::answer(self, request),
             (_, Some(client_id)) => send::send(self, request, client_id)
                 .unwrap_or_else(|refusal| answer::refused(&self.refusal_ids.next(), &refusal, self.business_status)),

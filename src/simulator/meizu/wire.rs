@@ -83,9 +83,9 @@ impl Wire for Meizu {
 
     fn answer(&self, request: &Request) -> Answer {
         if request.path != PUSH {
-            answer::not_found()
+            Answer::not_found()
         } else if request.method != Method::POST {
-            answer::not_allowed()
+            Answer::not_allowed()
         } else {
             send::push(self, request).unwrap_or_else(|refusal| answer::refused(&refusal))
         }

@@ -40,7 +40,7 @@ impl<'a> Item<'a> {
         ] {
             json::member(message, name).ok_or(Refusal::new(MISSING, rule))?;
         }
-        json::check(message, MEMBERS)?;
+        json::check(message, MEMBERS).map_err(|wrong| Refusal::of_type(INVALID, wrong))?;
         let kind = json::integer(message, "target_type").unwrap_or_default();
         let target = json::text(message, "target_value").unwrap_or_default();
         let mut notification = Notification::read(json::section(message, "notification"))?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::answer::{MISSING, Refusal};
+use super::answer::{INVALID, MISSING, Refusal};
 use crate::simulator::form::Form;
 use crate::simulator::inbox::Message;
 use crate::simulator::json::{self, Kind, Member, Members, members};
@@ -84,7 +84,7 @@ pub(super) struct Notification<'a> {
 impl<'a> Notification<'a> {
     /// Reads all members; a wrong type refuses the notification, and so does a name in camel case.
     pub(super) fn read(members: &'a Members) -> Result<Self, Refusal> {
-        json::check(members, MEMBERS)?;
+        json::check(members, MEMBERS).map_err(|wrong| Refusal::of_type(INVALID, wrong))?;
         let text = |name| json::text(members, name);
         let some_text = |name| text(name).unwrap_or_default();
         let integer = |name| json::integer(members, name);
@@ -151,7 +151,8 @@ impl<'a> Notification<'a> {
 fn data(text: Option<&str>) -> Result<Members, Refusal> {
     let Some(text) = text else { return Ok(Members::new()) };
     let data = json::parse(text.as_bytes()).filter(|data| data.values().all(Value::is_string));
-    data.ok_or_else(|| Refusal::of_member("action_parameters", "a member is not a text with a JSON object of texts"))
+    let rule = "a member is not a text with a JSON object of texts";
+    data.ok_or_else(|| Refusal::of_member(INVALID, "action_parameters", rule))
 }
 
 /// Whether a name is one of the document's in camel case, as its own sample wrongly prints them.

@@ -3,6 +3,7 @@
 use super::answer::{BAD_VALUE, Refusal};
 use super::fields::Fields;
 use crate::simulator::json::{self, Members};
+use crate::simulator::refusal::hold;
 use crate::simulator::text::{are_digits, is_web_url, utf16_len};
 
 const MAX_TITLE: usize = 40;
@@ -39,7 +40,7 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::new(10_054, "notifyType is missing or not 1..=4"));
     }
     skip(fields, &mut warnings)?;
-    let ranges = [
+    hold([
         (fields.network_type.is_none_or(|kind| kind == -1 || kind == 1), "networkType is not -1 or 1"),
         (fields.classification.is_none_or(|class| class == 0 || class == 1), "classification is not 0 or 1"),
         (fields.push_mode == 0 || fields.push_mode == 1, "pushMode is not 0 or 1"),
@@ -48,10 +49,8 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
             "notifyId is not in 1..=2147483647",
         ),
         (fields.profile_id.is_none_or(|id| utf16_len(id) <= MAX_PROFILE_ID), "profileId over 64 characters"),
-    ];
-    if let Some((_, rule)) = ranges.into_iter().find(|range| !range.0) {
-        return Err(Refusal::new(BAD_VALUE, rule));
-    }
+    ])
+    .map_err(bad_value)?;
     if fields.custom.len() > MAX_CUSTOM_PAIRS {
         return Err(Refusal::new(10_066, "clientCustomMap over 10 pairs"));
     }
@@ -62,6 +61,10 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
     }
     extra(fields.extra)?;
     Ok(warnings)
+}
+
+const fn bad_value(rule: &'static str) -> Refusal {
+    Refusal::new(BAD_VALUE, rule)
 }
 
 fn text(text: &str, most: usize, rules: [(i64, &'static str); 2]) -> Result<(), Refusal> {
@@ -104,18 +107,15 @@ fn skip(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> 
 fn extra(pairs: &Members) -> Result<(), Refusal> {
     let [callback, id, param] = ["callback", "callback.id", "callback.param"].map(|name| json::text(pairs, name));
     let known = [callback, id, param].into_iter().flatten().count();
-    let rules = [
+    hold([
         (known == pairs.len(), "extra has a key that is not its own"),
         (callback.is_none() || id.is_none(), "extra mixes callback and callback.id"),
         (callback.is_none_or(|url| utf16_len(url) <= MAX_CALLBACK_URL), "extra.callback over 128 characters"),
         (callback.is_none_or(is_web_url), "extra.callback is not an http(s) URL"),
         (id.is_none_or(are_digits), "extra callback.id is not a number"),
         (param.is_none_or(|param| utf16_len(param) <= MAX_CALLBACK_PARAM), "extra callback.param over 64 characters"),
-    ];
-    match rules.into_iter().find(|rule| !rule.0) {
-        Some((_, rule)) => Err(Refusal::new(BAD_VALUE, rule)),
-        None => Ok(()),
-    }
+    ])
+    .map_err(bad_value)
 }
 
 #[cfg(test)]

@@ -70,12 +70,12 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads all members; a wrong type refuses the request.
     pub(super) fn read(members: &'a Members) -> Result<Self, Refusal> {
-        json::check(members, MEMBERS)?;
+        json::check(members, MEMBERS).map_err(|wrong| Refusal::of_type(BAD_VALUE, wrong))?;
         let text = |name| json::text(members, name);
         let integer = |name| json::integer(members, name);
         let custom = json::section(members, "clientCustomMap");
         if custom.values().any(|value| !value.is_string()) {
-            return Err(Refusal::of_member("clientCustomMap", "a member is not an object of texts"));
+            return Err(Refusal::of_member(BAD_VALUE, "clientCustomMap", "a member is not an object of texts"));
         }
         Ok(Self {
             app_id: integer("appId"),

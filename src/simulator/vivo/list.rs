@@ -55,7 +55,7 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
 /// Sends a saved body.
 pub(super) fn push(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    json::check(&body, PUSH)?;
+    json::check(&body, PUSH).map_err(|wrong| Refusal::of_type(BAD_VALUE, wrong))?;
     let [reg_ids, aliases] = ["regIds", "aliases"].map(|name| json::texts(&body, name));
     let task_id = json::text(&body, "taskId").unwrap_or_default();
     let request_id = gate::request_id(json::text(&body, "requestId"))?;

@@ -29,9 +29,9 @@ pub(super) fn send(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().check_review(app_id, fields.push_mode)?;
     class.check_hour(request.at_ms)?;
     vivo.accounts().take(app_id, 1, request.at_ms)?;
-    let judged = targets::judge(vivo, app_id, fields.push_mode, &[target]);
-    if let Some(invalid) = judged.invalid.first() {
-        return Err(Refusal::invalid(invalid.status, &invalid.userid));
+    let mut judged = targets::judge(vivo, app_id, fields.push_mode, &[target]);
+    if let Some(invalid) = judged.invalid.pop() {
+        return Ok(answer::invalid(invalid));
     }
 
     let task_id = vivo.task_ids.next();

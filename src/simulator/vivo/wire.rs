@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::accounts::Accounts;
-use super::answer::{self, InvalidUser, Refusal};
+use super::answer::{self, BAD_TARGET, InvalidUser, Refusal};
 use super::ids::task_ids;
 use super::lists::SavedLists;
 use super::world::VivoWorld;
@@ -91,14 +91,14 @@ impl Wire for Vivo {
             "/message/pushToList" => list::push(self, request),
             _ => Err(Refusal::new(404, "unknown path")),
         };
-        answered.unwrap_or_else(answer::refused)
+        answered.unwrap_or_else(|refusal| answer::refused(&refusal))
     }
 
     fn refuse(&self, request: &Request, code: &str, reason: Option<&str>) -> Answer {
         // A code that is no number cannot come from this vendor.
         let code = code.parse().unwrap_or(INTERNAL_ERROR);
         let named = || self.tokens(request).into_iter().next().map(|userid| InvalidUser { status: 2, userid });
-        let invalid_user = if code == 10_302 && reason.is_none() { named() } else { None };
+        let invalid_user = if code == BAD_TARGET && reason.is_none() { named() } else { None };
         answer::failure(code, reason.unwrap_or_else(|| answer::usual_desc(code)), invalid_user)
     }
 

@@ -62,7 +62,7 @@ impl Wire for Xiaomi {
 
     fn answer(&self, request: &Request) -> Answer {
         let answered = match self.endpoint(&request.path) {
-            "other" => return answer::not_found(),
+            "other" => return Answer::not_found(),
             "/v1/message/regid/revoke" => revoke::revoke(self, request),
             _ => send::send(self, request),
         };
