@@ -10,6 +10,7 @@
 
 mod access_tokens;
 mod apns;
+mod bounded;
 mod clock;
 mod control;
 mod controls;
@@ -27,6 +28,7 @@ mod meizu;
 mod meter;
 mod oppo;
 mod refusal;
+mod saved;
 mod seen;
 mod serial;
 mod server;

@@ -73,8 +73,7 @@ fn grant(huawei: &Huawei, request: &Request) -> Result<Answer, Denial> {
     drop(accounts);
 
     let token = opaque();
-    let lifetime_ms = i64::try_from(huawei.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    huawei.access_tokens.grant(&token, client_id, request.at_ms.saturating_add(lifetime_ms));
+    huawei.access_tokens.grant_for(&token, client_id, request.at_ms, huawei.token_lifetime);
     // A slash may be escaped in JSON, and here it is: a reader must undo it.
     let token = token.replace('/', "\\/");
     let expires_in = huawei.token_lifetime.as_secs();

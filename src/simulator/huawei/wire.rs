@@ -33,12 +33,10 @@ pub(super) struct Huawei {
 
 impl Huawei {
     pub(super) fn new(world: HuaweiWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             token_lifetime: world.token_lifetime,
             business_status: world.business_status,
             access_tokens: AccessTokens::default(),

@@ -42,12 +42,10 @@ impl Script {
 
 impl Meizu {
     pub(super) fn new(world: MeizuWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             message_ids: message_ids(),
             accounts: Mutex::new(accounts),
             scripts: Mutex::default(),

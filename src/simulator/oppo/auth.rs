@@ -38,8 +38,7 @@ pub(super) fn auth(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
 
     // 24 hexadecimal digits, as the vendor's.
     let auth_token = format!("{:024x}", rand::random::<u128>() >> 32);
-    let lifetime_ms = i64::try_from(oppo.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    oppo.access_tokens.grant(&auth_token, app_key, request.at_ms.saturating_add(lifetime_ms));
+    oppo.access_tokens.grant_for(&auth_token, app_key, request.at_ms, oppo.token_lifetime);
     let granted = Granted { auth_token: &auth_token, create_time: request.at_ms.to_string() };
     Ok(answer::success("success", &granted, 0, Vec::new()))
 }

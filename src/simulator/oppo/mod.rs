@@ -28,7 +28,6 @@ mod ids;
 mod item;
 mod notification;
 mod registration;
-mod saved;
 #[cfg(test)]
 mod tests;
 mod unicast;

@@ -38,8 +38,7 @@ pub(super) fn auth(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().take_auth(id, request.at_ms)?;
 
     let token = format!("{:032x}", rand::random::<u128>());
-    let lifetime_ms = i64::try_from(vivo.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    vivo.access_tokens.grant(&token, &id.to_string(), request.at_ms.saturating_add(lifetime_ms));
+    vivo.access_tokens.grant_for(&token, &id.to_string(), request.at_ms, vivo.token_lifetime);
     Ok(answer::granted(&token))
 }
 

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::answer::{self, BAD_VALUE, Refusal};
 use super::class::Class;
 use super::fields::Fields;
-use super::lists::SavedList;
 use super::wire::Vivo;
 use super::{checks, gate, targets};
 use crate::simulator::inbox::Message;
 use crate::simulator::json::{self, Kind, Member, members};
+use crate::simulator::saved::Lost;
 use crate::simulator::wire::{Answer, Request};
 
 /// The shortest `timeToLive` of a list, seconds.
@@ -24,6 +24,17 @@ const PUSH: &[Member] = members!(
     "taskId": Kind::Text,
     "requestId": Kind::Text,
 );
+
+const LOST: Lost =
+    Lost { unknown: "taskId is unknown", foreign: "taskId is of another app", old: "taskId is a day old" };
+
+/// One saved body.
+#[derive(Debug)]
+pub(super) struct SavedList {
+    message: Message,
+    class: Class,
+    push_mode: i64,
+}
 
 /// Keeps a body under a new task id.
 pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
@@ -46,8 +57,7 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
 
     let task_id = vivo.task_ids.next();
     let (message, push_mode) = (fields.message(class), fields.push_mode);
-    let list = SavedList { app_id, message, class, push_mode, at_ms: request.at_ms };
-    vivo.lists().save(&task_id, list);
+    vivo.lists.save(&task_id, &app_id.to_string(), request.at_ms, SavedList { message, class, push_mode });
     let task_id = vivo.seen.claim(&key, &task_id).err().unwrap_or(task_id);
     Ok(answer::success(&task_id, 0, &[], warnings))
 }
@@ -71,7 +81,8 @@ pub(super) fn push(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     if named.contains(&"") {
         return Err(Refusal::new(BAD_VALUE, "an empty target"));
     }
-    let list = vivo.lists().find(task_id, app_id, request.at_ms)?;
+    let list = vivo.lists.find(task_id, &app_id.to_string(), request.at_ms, LOST);
+    let list = list.map_err(|rule| Refusal::new(BAD_VALUE, rule))?;
     vivo.accounts().check_review(app_id, list.push_mode)?;
     list.class.check_hour(request.at_ms)?;
     vivo.accounts().take(app_id, named.len(), request.at_ms)?;

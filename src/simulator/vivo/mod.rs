@@ -24,7 +24,6 @@ mod fields;
 mod gate;
 mod ids;
 mod list;
-mod lists;
 mod send;
 mod targets;
 #[cfg(test)]

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::accounts::Accounts;
 use super::answer::{self, BAD_TARGET, InvalidUser, Refusal};
 use super::ids::task_ids;
-use super::lists::SavedLists;
+use super::list::SavedList;
 use super::world::VivoWorld;
 use super::{auth, list, send};
 use crate::simulator::access_tokens::AccessTokens;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
 use crate::simulator::json;
+use crate::simulator::saved::SavedBodies;
 use crate::simulator::seen::Seen;
 use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
@@ -31,37 +32,31 @@ pub(super) struct Vivo {
     pub(super) task_ids: Ids,
     pub(super) access_tokens: AccessTokens,
     pub(super) seen: Seen,
+    pub(super) lists: SavedBodies<SavedList>,
     accounts: Mutex<Accounts>,
-    lists: Mutex<SavedLists>,
     /// What a dead token is refused with, where a test chose it.
     statuses: Mutex<HashMap<String, i64>>,
 }
 
 impl Vivo {
     pub(super) fn new(world: VivoWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             token_lifetime: world.token_lifetime,
             clock_tolerance: world.clock_tolerance,
             task_ids: task_ids(),
             access_tokens: AccessTokens::default(),
             seen: Seen::default(),
+            lists: SavedBodies::default(),
             accounts: Mutex::new(accounts),
-            lists: Mutex::default(),
             statuses: Mutex::default(),
         }
     }
 
     pub(super) fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lists(&self) -> MutexGuard<'_, SavedLists> {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_status(&self, token: &str, status: i64) {
@@ -121,7 +116,7 @@ impl Wire for Vivo {
         json!({
             "apps": self.accounts().len(),
             "access_tokens_granted": self.access_tokens.granted(),
-            "saved_lists": self.lists().len(),
+            "saved_lists": self.lists.len(),
             "request_ids": self.seen.len(),
         })
     }

@@ -27,14 +27,12 @@ pub(super) struct Xiaomi {
 
 impl Xiaomi {
     pub(super) fn new(world: XiaomiWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         world.channels.into_iter().for_each(|channel| accounts.put_channel(channel));
         world.templates.into_iter().for_each(|template| accounts.put_template(template));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             region: world.region,
             checks_notify_id: world.checks_notify_id,
             message_ids: message_ids(),
