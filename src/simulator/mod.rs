@@ -6,7 +6,13 @@
 //! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]) and one for HTTP/2 over
 //! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
-//! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own.
+//! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own; `handle!` writes it
+//! where nothing is special.
+//!
+//! What a vendor's rules are made of is shared too: forms and JSON with their types (`form`, `json`), what is counted and
+//! recognised in texts (`text`), rates and days (`meter`), refusals and answers (`refusal`, `wire`), ids (`serial`), and
+//! what is remembered of access tokens, requests and saved bodies (`access_tokens`, `seen`, `saved`). Codes, rules and
+//! their order are the vendor's.
 
 mod access_tokens;
 mod apns;
@@ -17,6 +23,7 @@ mod controls;
 mod exchange;
 mod fault;
 mod form;
+mod handle;
 mod http1;
 mod http2;
 mod huawei;

@@ -55,7 +55,7 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().check_review(app_id, fields.push_mode)?;
     vivo.accounts().save_list(app_id, request.at_ms)?;
 
-    let task_id = vivo.task_ids.next();
+    let task_id = vivo.message_ids.next();
     let (message, push_mode) = (fields.message(class), fields.push_mode);
     vivo.lists.save(&task_id, &app_id.to_string(), request.at_ms, SavedList { message, class, push_mode });
     let task_id = vivo.seen.claim(&key, &task_id).err().unwrap_or(task_id);

@@ -34,7 +34,7 @@ pub(super) fn send(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
         return Ok(answer::invalid(invalid));
     }
 
-    let task_id = vivo.task_ids.next();
+    let task_id = vivo.message_ids.next();
     if let Err(earlier) = vivo.seen.claim(&key, &task_id) {
         return Ok(answer::success(&earlier, 0, &[], warnings));
     }

@@ -29,7 +29,8 @@ pub(super) struct Vivo {
     pub(super) shared: Arc<Shared>,
     pub(super) token_lifetime: Duration,
     pub(super) clock_tolerance: Duration,
-    pub(super) task_ids: Ids,
+    /// Task ids.
+    pub(super) message_ids: Ids,
     pub(super) access_tokens: AccessTokens,
     pub(super) seen: Seen,
     pub(super) lists: SavedBodies<SavedList>,
@@ -46,7 +47,7 @@ impl Vivo {
             shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             token_lifetime: world.token_lifetime,
             clock_tolerance: world.clock_tolerance,
-            task_ids: task_ids(),
+            message_ids: task_ids(),
             access_tokens: AccessTokens::default(),
             seen: Seen::default(),
             lists: SavedBodies::default(),
