@@ -1,7 +1,9 @@
 //! Access tokens that a stand-in gave out: whose they are and how long they live.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::bounded::Bounded;
 
 /// How many are remembered; beyond, the oldest are forgotten.
 const MAX_TOKENS: usize = 10_000;
@@ -21,15 +23,20 @@ pub(super) enum Shown {
 #[derive(Debug, Default)]
 pub(super) struct AccessTokens(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    tokens: HashMap<String, Token>,
+    tokens: Bounded<String, Token>,
     granted: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { tokens: Bounded::new(MAX_TOKENS), granted: 0 }
+    }
 }
 
 #[derive(Debug)]
 struct Token {
-    number: u64,
     owner: String,
     expires_at_ms: i64,
 }
@@ -39,14 +46,13 @@ impl AccessTokens {
     pub(super) fn grant(&self, token: &str, owner: &str, expires_at_ms: i64) {
         let mut state = self.lock();
         state.granted += 1;
-        let number = state.granted;
-        if state.tokens.len() >= MAX_TOKENS
-            && let Some(oldest) =
-                state.tokens.iter().min_by_key(|(_, token)| token.number).map(|(name, _)| name.clone())
-        {
-            state.tokens.remove(&oldest);
-        }
-        state.tokens.insert(token.to_owned(), Token { number, owner: owner.to_owned(), expires_at_ms });
+        state.tokens.insert(token.to_owned(), Token { owner: owner.to_owned(), expires_at_ms });
+    }
+
+    /// The same for a token that lives so long from now on.
+    pub(super) fn grant_for(&self, token: &str, owner: &str, now_ms: i64, lifetime: Duration) {
+        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        self.grant(token, owner, now_ms.saturating_add(lifetime_ms));
     }
 
     /// Judges a token.

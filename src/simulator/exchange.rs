@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 
 use super::clock::Now;
 use super::control;
-use super::fault::{Fault, FaultScript, GoAway, Misbehaviour};
+use super::fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
 use super::inbox::Inboxes;
 use super::ledger::{Ledger, Spoiled};
 use super::wire::{Answer, Request, Wire};
@@ -29,14 +29,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// With `counters_only`, for load: neither notifications nor calls are kept.
-    pub fn new(now: Now, counters_only: bool) -> Self {
-        Self {
-            now,
-            faults: FaultScript::default(),
-            inboxes: Inboxes::new(counters_only),
-            ledger: Ledger::new(counters_only),
-        }
+    /// With `counters_only`, for load: neither notifications nor calls are kept. The latency is added from the start.
+    pub fn new(now: Now, counters_only: bool, latency: Latency) -> Self {
+        let faults = FaultScript::default();
+        faults.set_latency(latency);
+        Self { now, faults, inboxes: Inboxes::new(counters_only), ledger: Ledger::new(counters_only) }
     }
 }
 

@@ -1,9 +1,13 @@
-//! JSON members checked by their type. `null` counts as absent, as vendors' servers read it.
+//! JSON members: a vendor's stand-in lists them in tables with their types, checks an object against a table once, and
+//! reads it freely after that. `null` counts as absent, as vendors' servers read it, and no type is taken for another.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
+
+#[cfg(test)]
+mod tests;
 
 /// The members of one JSON object.
 pub(super) type Members = Map<String, Value>;
@@ -16,7 +20,7 @@ pub(super) static NO_MEMBERS: LazyLock<Members> = LazyLock::new(Members::new);
 pub(super) enum Kind {
     /// A text.
     Text,
-    /// A number without a fraction.
+    /// A number without a fraction, in 64 bits with its sign.
     Integer,
     /// Any number.
     Number,
@@ -34,8 +38,32 @@ pub(super) enum Kind {
     Objects(&'static [Member]),
     /// An object with these members.
     Object(&'static [Member]),
+    /// An object whose members are texts, whatever their names.
+    Pairs,
     /// An object whose members are the sender's own.
     Free,
+    /// What only this vendor has: a test, and what is said when it fails.
+    Own(fn(&Value) -> bool, &'static str),
+}
+
+impl Kind {
+    /// What is said, without a name, of a value that is something else.
+    const fn rule(self, is_array: bool) -> &'static str {
+        match self {
+            Self::Text => "a member is not a text",
+            Self::Integer => "a member is not an integer",
+            Self::Number => "a member is not a number",
+            Self::Bool => "a member is not true or false",
+            Self::Switch => "a member is not 0, 1, true or false",
+            Self::IntegerOrText => "a member is not an integer or a text",
+            Self::Texts => "a member is not a list of texts",
+            Self::Objects(_) if is_array => "a member is not a list of objects",
+            Self::List | Self::Objects(_) => "a member is not a list",
+            Self::Object(_) | Self::Free => "a member is not an object",
+            Self::Pairs => "a member is not an object of texts",
+            Self::Own(_, rule) => rule,
+        }
+    }
 }
 
 /// One member of an object, as documented.
@@ -43,7 +71,17 @@ pub(super) enum Kind {
 pub(super) struct Member {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// What is said when the type is another one.
+    /// What is said, with the name, when the type is another one.
+    pub(super) rule: &'static str,
+}
+
+/// A member that has another type than the vendor's document gives it. Says which rule, never a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WrongType {
+    pub(super) member: &'static str,
+    /// The rule with the member's name, for vendors that have many rules.
+    pub(super) named: &'static str,
+    /// The rule for members of this type, for vendors that have few.
     pub(super) rule: &'static str,
 }
 
@@ -59,34 +97,36 @@ macro_rules! members {
 }
 pub(super) use members;
 
-/// Checks the types of all documented members, nested ones too. The error is the rule of the first wrong one, in the
-/// table's order; members that the table does not know are let pass.
-pub(super) fn check(object: &Members, table: &[Member]) -> Result<(), &'static str> {
-    table.iter().try_for_each(|member| match object.get(member.name) {
-        None | Some(Value::Null) => Ok(()),
-        Some(value) => check_value(value, member),
-    })
+/// Checks the types of all documented members, nested ones too. The error is the first wrong one in the table's order;
+/// members that the table does not know are let pass.
+pub(super) fn check(object: &Members, table: &[Member]) -> Result<(), WrongType> {
+    table.iter().try_for_each(|known| member(object, known.name).map_or(Ok(()), |value| check_value(value, known)))
 }
 
-fn check_value(value: &Value, member: &Member) -> Result<(), &'static str> {
-    let is_integer = value.is_i64() || value.is_u64();
+fn check_value(value: &Value, member: &Member) -> Result<(), WrongType> {
+    let wrong = || {
+        let Member { name, kind, rule: named } = *member;
+        Err(WrongType { member: name, named, rule: kind.rule(value.is_array()) })
+    };
     let fits = match (member.kind, value) {
         (Kind::Object(table), Value::Object(nested)) => return check(nested, table),
         (Kind::Objects(table), Value::Array(list)) => {
-            return list.iter().try_for_each(|one| one.as_object().map_or(Err(member.rule), |one| check(one, table)));
+            return list.iter().try_for_each(|one| one.as_object().map_or_else(wrong, |one| check(one, table)));
         }
         (Kind::Texts, Value::Array(list)) => list.iter().all(Value::is_string),
+        (Kind::Pairs, Value::Object(pairs)) => pairs.values().all(Value::is_string),
         (Kind::Text, value) => value.is_string(),
-        (Kind::Integer, _) => is_integer,
+        (Kind::Integer, _) => value.is_i64(),
         (Kind::Number, value) => value.is_number(),
         (Kind::Bool, value) => value.is_boolean(),
         (Kind::Switch, value) => value.is_boolean() || matches!(value.as_i64(), Some(0 | 1)),
-        (Kind::IntegerOrText, value) => is_integer || value.is_string(),
+        (Kind::IntegerOrText, value) => value.is_i64() || value.is_string(),
         (Kind::List, value) => value.is_array(),
         (Kind::Free, value) => value.is_object(),
-        (Kind::Object(_) | Kind::Objects(_) | Kind::Texts, _) => false,
+        (Kind::Own(test, _), value) => test(value),
+        (Kind::Object(_) | Kind::Objects(_) | Kind::Texts | Kind::Pairs, _) => false,
     };
-    if fits { Ok(()) } else { Err(member.rule) }
+    if fits { Ok(()) } else { wrong() }
 }
 
 /// The members that the table does not know, nested ones with the object's name before them: `vipInfo.x`.
@@ -105,6 +145,16 @@ pub(super) fn unknown(object: &Members, table: &[Member]) -> Vec<String> {
     names
 }
 
+/// A body that is a JSON object in UTF-8.
+pub(super) fn parse(body: &[u8]) -> Option<Members> {
+    serde_json::from_slice(body).ok()
+}
+
+/// A member, `None` also for `null`.
+pub(super) fn member<'a>(object: &'a Members, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
 /// A text, `None` when it is absent or something else.
 pub(super) fn text<'a>(object: &'a Members, name: &str) -> Option<&'a str> {
     object.get(name)?.as_str()
@@ -115,10 +165,14 @@ pub(super) fn filled<'a>(object: &'a Members, name: &str) -> Option<&'a str> {
     text(object, name).filter(|text| !text.is_empty())
 }
 
-/// An integer, `None` when it is absent or something else. One too large for 64 bits is the largest.
+/// An integer, `None` when it is absent or something else.
 pub(super) fn integer(object: &Members, name: &str) -> Option<i64> {
-    let value = object.get(name)?;
-    value.as_i64().or_else(|| value.is_u64().then_some(i64::MAX))
+    object.get(name)?.as_i64()
+}
+
+/// `true` or `false`, `None` when it is absent or something else.
+pub(super) fn flag(object: &Members, name: &str) -> Option<bool> {
+    object.get(name)?.as_bool()
 }
 
 /// 0 or 1, `false` or `true`.
@@ -142,6 +196,11 @@ pub(super) fn list<'a>(object: &'a Members, name: &str) -> &'a [Value] {
     object.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The texts of an array; an absent one is empty.
+pub(super) fn texts<'a>(object: &'a Members, name: &str) -> Vec<&'a str> {
+    list(object, name).iter().filter_map(Value::as_str).collect()
+}
+
 /// The app's own data as one text: the member `ext` where that is a text, else all of it; `None` when there is none.
 pub(super) fn app_data(data: &Members) -> Option<String> {
     match text(data, "ext") {
@@ -155,81 +214,4 @@ pub(super) fn app_data(data: &Members) -> Option<String> {
 pub(super) fn app_pairs(data: &Members) -> BTreeMap<String, String> {
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     data.iter().map(|(key, value)| (key.clone(), plain(value))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TABLE: &[Member] = members!(
-        "text": Kind::Text,
-        "integer": Kind::Integer,
-        "number": Kind::Number,
-        "bool": Kind::Bool,
-        "switch": Kind::Switch,
-        "either": Kind::IntegerOrText,
-        "texts": Kind::Texts,
-        "list": Kind::List,
-        "objects": Kind::Objects(members!("inner": Kind::Text)),
-        "object": Kind::Object(members!("inner": Kind::Text)),
-        "free": Kind::Free,
-    );
-
-    fn members(json: &str) -> Members {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn a_member_of_another_type_is_named() {
-        let good = [
-            r#"{"text":"1","integer":-1,"number":1.5,"bool":false,"either":1,"texts":["a"],"list":[1]}"#,
-            r#"{"either":"1","switch":true,"object":{"inner":"a","other":1},"objects":[{"inner":"a"}],"free":{"a":1}}"#,
-            r#"{"text":null,"integer":null,"object":{"inner":null},"switch":0,"unknown":1}"#,
-        ];
-        for json in good {
-            assert_eq!(check(&members(json), TABLE), Ok(()), "{json}");
-        }
-        let bad = [
-            (r#"{"text":1}"#, "text"),
-            (r#"{"integer":"1"}"#, "integer"),
-            (r#"{"integer":1.0}"#, "integer"),
-            (r#"{"number":"1"}"#, "number"),
-            (r#"{"bool":1}"#, "bool"),
-            (r#"{"switch":2}"#, "switch"),
-            (r#"{"switch":"1"}"#, "switch"),
-            (r#"{"either":true}"#, "either"),
-            (r#"{"texts":"a"}"#, "texts"),
-            (r#"{"texts":["a",1]}"#, "texts"),
-            (r#"{"list":{}}"#, "list"),
-            (r#"{"object":[]}"#, "object"),
-            (r#"{"object":{"inner":1}}"#, "inner"),
-            (r#"{"objects":[{"inner":1}]}"#, "inner"),
-            (r#"{"objects":["inner"]}"#, "objects"),
-            (r#"{"free":"a"}"#, "free"),
-        ];
-        for (json, name) in bad {
-            let wanted = format!("{name} has the wrong JSON type");
-            assert_eq!(check(&members(json), TABLE).unwrap_err(), wanted, "{json}");
-        }
-    }
-
-    #[test]
-    fn members_without_a_place_in_the_table_are_listed() {
-        let object = members(r#"{"text":"a","x":1,"object":{"inner":"a","y":1},"free":{"z":1}}"#);
-        assert_eq!(unknown(&object, TABLE), ["object.y", "x"]);
-    }
-
-    #[test]
-    fn the_apps_data_is_its_member_ext_or_all_of_it() {
-        let cases = [
-            (r#"{"ext":"{\"a\":1}","b":"c"}"#, Some(r#"{"a":1}"#)),
-            (r#"{"ext":{"a":1}}"#, Some(r#"{"ext":{"a":1}}"#)),
-            (r#"{ "a" : "b" }"#, Some(r#"{"a":"b"}"#)),
-            ("{}", None),
-        ];
-        for (json, wanted) in cases {
-            assert_eq!(app_data(&members(json)).as_deref(), wanted, "{json}");
-        }
-        assert_eq!(app_pairs(&members(r#"{"a":"b","c":[1]}"#))["c"], "[1]");
-    }
 }

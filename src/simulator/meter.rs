@@ -25,8 +25,8 @@ impl RateMeter {
 
     /// Takes so many units at once; false when there are fewer, and then none is taken. More than a second's worth is
     /// given for a full bucket.
-    pub(super) fn take_many(&mut self, units: u32, per_second: u32, now_ms: i64) -> bool {
-        let units = f64::from(units.min(per_second.max(1)));
+    pub(super) fn take_many(&mut self, units: usize, per_second: u32, now_ms: i64) -> bool {
+        let units = f64::from(u32::try_from(units).unwrap_or(u32::MAX).min(per_second.max(1)));
         let per_second = f64::from(per_second);
         // A bucket is full after one second, so longer pauses need no exact count.
         let elapsed_ms = u16::try_from((now_ms - self.at_ms).clamp(0, 1_000)).unwrap_or(0);

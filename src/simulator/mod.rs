@@ -6,16 +6,24 @@
 //! What all vendors share lives in this folder: the server with its loopback rule ([`Simulator`]) and one for HTTP/2 over
 //! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
-//! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own.
+//! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own; `handle!` writes it
+//! where nothing is special.
+//!
+//! What a vendor's rules are made of is shared too: forms and JSON with their types (`form`, `json`), what is counted and
+//! recognised in texts (`text`), rates and days (`meter`), refusals and answers (`refusal`, `wire`), ids (`serial`), and
+//! what is remembered of access tokens, requests and saved bodies (`access_tokens`, `seen`, `saved`). Codes, rules and
+//! their order are the vendor's.
 
 mod access_tokens;
 mod apns;
+mod bounded;
 mod clock;
 mod control;
 mod controls;
 mod exchange;
 mod fault;
 mod form;
+mod handle;
 mod http1;
 mod http2;
 mod huawei;
@@ -24,9 +32,10 @@ mod json;
 mod ledger;
 mod line;
 mod meizu;
-mod members;
 mod meter;
 mod oppo;
+mod refusal;
+mod saved;
 mod seen;
 mod serial;
 mod server;
@@ -34,6 +43,7 @@ mod server;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod text;
 mod vivo;
 mod wire;
 mod xiaomi;

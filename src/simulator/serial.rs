@@ -1,4 +1,4 @@
-//! Numbers for message ids: each is given out once, and a stand-in knows its own without keeping them.
+//! Message ids: each is given out once, and a stand-in knows its own without keeping them.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,32 @@ impl Serial {
     /// Whether this number was given out here.
     pub(super) fn has_issued(&self, number: u64) -> bool {
         (self.first..self.next.load(Ordering::Relaxed)).contains(&number)
+    }
+}
+
+/// Serial numbers written as one vendor's ids.
+#[derive(Debug)]
+pub(super) struct Ids {
+    serial: Serial,
+    write: fn(u64) -> String,
+    number: fn(&str) -> Option<u64>,
+}
+
+impl Ids {
+    /// `start`: where the first number is drawn from, with room to count up. `write` makes an id of a number, and `number`
+    /// finds the number in an id; what else has to be right about the id need not concern it.
+    pub(super) fn new(start: Range<u64>, write: fn(u64) -> String, number: fn(&str) -> Option<u64>) -> Self {
+        Self { serial: Serial::new(start), write, number }
+    }
+
+    /// The next id.
+    pub(super) fn next(&self) -> String {
+        (self.write)(self.serial.next())
+    }
+
+    /// Whether this id was given out here.
+    pub(super) fn has_issued(&self, id: &str) -> bool {
+        (self.number)(id).is_some_and(|number| self.serial.has_issued(number) && (self.write)(number) == id)
     }
 }
 

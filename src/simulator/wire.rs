@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode};
+use serde::Serialize;
 
 use super::form::{Form, FormError};
 use super::http2::{Admission, Connection};
@@ -99,6 +100,55 @@ pub struct Answer {
     pub broken_rule: Option<&'static str>,
     /// What the vendor lets pass but its document warns of.
     pub warnings: Vec<String>,
+}
+
+impl Answer {
+    /// JSON, with the vendor's code for the ledger.
+    pub(super) fn json(
+        status: StatusCode,
+        content_type: &'static str,
+        code: impl Into<Cow<'static, str>>,
+        body: &impl Serialize,
+    ) -> Self {
+        Self {
+            status,
+            content_type: Some(content_type),
+            // Vendors' answers are structs and maps of texts and numbers, which always serialise.
+            body: serde_json::to_vec(body).unwrap_or_default(),
+            code: code.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A web server's page, for what its vendor's protocol has no answer for.
+    pub(super) fn page(status: StatusCode, text: &str) -> Self {
+        Self {
+            status,
+            content_type: Some("text/html"),
+            body: format!("<html><body><h1>{} {text}</h1></body></html>", status.as_str()).into_bytes(),
+            code: status.as_str().to_owned().into(),
+            ..Self::default()
+        }
+    }
+
+    /// The answer of a path the vendor does not serve.
+    pub(super) fn not_found() -> Self {
+        Self { broken_rule: Some("unknown path"), ..Self::page(StatusCode::NOT_FOUND, "Not Found") }
+    }
+
+    /// The answer of a path under another method than POST.
+    pub(super) fn not_allowed() -> Self {
+        Self {
+            headers: vec![("allow", "POST".to_owned())],
+            broken_rule: Some("the method is not POST"),
+            ..Self::page(StatusCode::METHOD_NOT_ALLOWED, "Not Allowed")
+        }
+    }
+}
+
+/// The HTTP status behind a code that is one of an error, for vendors whose own codes are others.
+pub(super) fn error_status(code: i64) -> Option<StatusCode> {
+    u16::try_from(code).ok().filter(|code| (400..=599).contains(code)).and_then(|code| StatusCode::from_u16(code).ok())
 }
 
 /// One vendor's protocol.

@@ -89,15 +89,8 @@ pub(super) fn failure(apns_id: String, reason: &str, timestamp: Option<i64>) -> 
     };
     // A time stamp is what distinguishes 410.
     let body = Body { reason, timestamp: timestamp.filter(|_| status == 410) };
-    Answer {
-        status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
-        content_type: Some("application/json"),
-        headers: vec![("apns-id", apns_id)],
-        // A struct of a text and a number always serialises.
-        body: serde_json::to_vec(&body).unwrap_or_default(),
-        code: reason.to_owned().into(),
-        ..Answer::default()
-    }
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    Answer { headers: vec![("apns-id", apns_id)], ..Answer::json(status, "application/json", reason.to_owned(), &body) }
 }
 
 fn status_of(reason: &str) -> u16 {

@@ -50,13 +50,11 @@ pub(super) struct Apns {
 
 impl Apns {
     pub(super) fn new(world: ApnsWorld) -> Result<Self, ApnsCredentialError> {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.teams.into_iter().for_each(|team| accounts.put_team(team));
         world.keys.into_iter().for_each(|key| accounts.put_key(key));
         Ok(Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             floor: Arc::new(Floor::new(world.capture_bytes)),
             authority: world.authority.map_or_else(ApnsAuthority::generate, Ok)?,
             environment: world.environment,

@@ -79,7 +79,6 @@ impl Accounts {
     pub(super) fn take_rate(&mut self, client_id: &str, devices: usize, now_ms: i64) -> Result<(), Refusal> {
         let Some(qps) = self.apps.get(client_id).and_then(|app| app.qps) else { return Ok(()) };
         let rate = self.rates.entry(client_id.to_owned()).or_insert_with(|| RateMeter::new(qps, now_ms));
-        let devices = u32::try_from(devices).unwrap_or(u32::MAX);
         if rate.take_many(devices, qps, now_ms) {
             Ok(())
         } else {

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::world::HuaweiStatus;
+use crate::simulator::refusal;
 use crate::simulator::wire::Answer;
 
 /// Flow control has an HTTP status and no code.
@@ -12,19 +13,8 @@ pub(super) const ACCEPTED: &str = "80000000";
 pub(super) const SOME_BAD: &str = "80100000";
 pub(super) const ALL_BAD: &str = "80300007";
 
-/// A refusal by one rule of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    /// For the counters: says which rule, never a value.
-    pub(super) rule: &'static str,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: &'static str, rule: &'static str) -> Self {
-        Self { code, rule }
-    }
-}
+/// A refusal with one of the codes, which are texts.
+pub(super) type Refusal = refusal::Refusal<&'static str>;
 
 #[derive(Serialize)]
 struct Envelope<'a> {
@@ -76,42 +66,11 @@ pub(super) fn failure(request_id: &str, code: &str, msg: Option<&str>, how: Huaw
 
 /// Flow control; its body is not documented.
 pub(super) fn busy() -> Answer {
-    page(StatusCode::SERVICE_UNAVAILABLE, "503", "503 Service Temporarily Unavailable")
-}
-
-/// The answer of a path the vendor does not serve.
-pub(super) fn not_found() -> Answer {
-    Answer { broken_rule: Some("unknown path"), ..page(StatusCode::NOT_FOUND, "404", "404 Not Found") }
-}
-
-/// The answer of a path under another method than POST.
-pub(super) fn not_allowed() -> Answer {
-    Answer {
-        headers: vec![("allow", "POST".to_owned())],
-        broken_rule: Some("the method is not POST"),
-        ..page(StatusCode::METHOD_NOT_ALLOWED, "405", "405 Not Allowed")
-    }
-}
-
-fn page(status: StatusCode, code: &'static str, title: &str) -> Answer {
-    Answer {
-        status,
-        content_type: Some("text/html"),
-        body: format!("<html><body><h1>{title}</h1></body></html>").into_bytes(),
-        code: code.into(),
-        ..Answer::default()
-    }
+    Answer::page(StatusCode::SERVICE_UNAVAILABLE, "Service Temporarily Unavailable")
 }
 
 fn envelope(status: StatusCode, code: &str, msg: &str, request_id: &str) -> Answer {
-    Answer {
-        status,
-        content_type: Some("application/json"),
-        // Three texts always serialise.
-        body: serde_json::to_vec(&Envelope { code, msg, request_id }).unwrap_or_default(),
-        code: code.to_owned().into(),
-        ..Answer::default()
-    }
+    Answer::json(status, "application/json", code.to_owned(), &Envelope { code, msg, request_id })
 }
 
 fn status(code: &str, how: HuaweiStatus) -> StatusCode {

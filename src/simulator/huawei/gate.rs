@@ -3,7 +3,7 @@
 use super::answer::Refusal;
 use super::wire::Huawei;
 use crate::simulator::access_tokens::Shown;
-use crate::simulator::json::Members;
+use crate::simulator::json::{self, Members};
 use crate::simulator::wire::Request;
 
 /// The client id in the path of a send; `None` for other paths.
@@ -33,7 +33,7 @@ pub(super) fn body(request: &Request) -> Result<Members, Refusal> {
     if !request.is_json() {
         return Err(Refusal::new("80100001", "the content type is not JSON in UTF-8"));
     }
-    serde_json::from_slice(&request.body).map_err(|_| Refusal::new("80100001", "the body is no JSON object"))
+    json::parse(&request.body).ok_or(Refusal::new("80100001", "the body is no JSON object"))
 }
 
 #[cfg(test)]

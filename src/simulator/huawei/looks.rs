@@ -5,6 +5,7 @@ use chrono::DateTime;
 use super::notification::is_https;
 use super::seconds;
 use crate::simulator::json::{self, Kind, Member, Members, members};
+use crate::simulator::text::char_len;
 
 pub(super) const LIGHTS: &[Member] = members!(
     "color": Kind::Object(members!(
@@ -40,7 +41,7 @@ pub(super) fn check(notification: &Members) -> Result<(), &'static str> {
     if text("when").is_some_and(|time| !is_utc(time)) {
         return Err("when is no time in UTC");
     }
-    if !is_within(text("profile_id"), 64) {
+    if text("profile_id").is_some_and(|id| char_len(id) > 64) {
         return Err("profile_id is over 64 characters");
     }
     if json::object(notification, "multi_lang_key").is_some_and(|languages| languages.len() > 3) {
@@ -55,20 +56,13 @@ pub(super) fn check(notification: &Members) -> Result<(), &'static str> {
     buttons.iter().filter_map(serde_json::Value::as_object).try_for_each(check_button)
 }
 
-/// Whether a text that is there has no more than so many characters.
-pub(super) fn is_within(text: Option<&str>, characters: usize) -> bool {
-    text.is_none_or(|text| text.chars().count() <= characters)
-}
-
 fn is_color(text: &str) -> bool {
     text.strip_prefix('#').is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn check_vibration(notification: &Members) -> Result<(), &'static str> {
-    let config = json::list(notification, "vibrate_config");
-    let fits = |entry: &serde_json::Value| {
-        entry.as_str().and_then(seconds::parse).is_some_and(|ms| (1..=60_000).contains(&ms))
-    };
+    let config = json::texts(notification, "vibrate_config");
+    let fits = |entry: &&str| seconds::parse(entry).is_some_and(|ms| (1..=60_000).contains(&ms));
     if config.len() > 10 || !config.iter().all(fits) {
         return Err("vibrate_config is over 10 entries or one is not in 0..60 seconds");
     }
@@ -87,7 +81,7 @@ fn check_lights(lights: &Members) -> Result<(), &'static str> {
 }
 
 fn check_button(button: &Members) -> Result<(), &'static str> {
-    if json::filled(button, "name").is_none() || !is_within(json::text(button, "name"), 40) {
+    if json::filled(button, "name").is_none_or(|name| char_len(name) > 40) {
         return Err("a button's name is empty or over 40 characters");
     }
     if json::integer(button, "action_type").is_none_or(|action| !(0..=4).contains(&action)) {
@@ -96,7 +90,7 @@ fn check_button(button: &Members) -> Result<(), &'static str> {
     if json::integer(button, "intent_type").is_some_and(|intent| !matches!(intent, 0 | 1)) {
         return Err("a button's intent_type is not 0 or 1");
     }
-    if !is_within(json::text(button, "data"), 1_024) {
+    if json::text(button, "data").is_some_and(|data| char_len(data) > 1_024) {
         return Err("a button's data is over 1024 characters");
     }
     Ok(())

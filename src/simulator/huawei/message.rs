@@ -74,8 +74,7 @@ pub(super) struct Push<'a> {
 
 /// Checks a body in the document's order: structure and types, tokens, size, time to live and collapse key, rights.
 pub(super) fn read<'a>(root: &'a Members, raw: &Bytes, warnings: &mut Vec<String>) -> Result<Push<'a>, Refusal> {
-    let wrong = |rule| Refusal::new("80100003", rule);
-    json::check(root, ROOT).map_err(wrong)?;
+    json::check(root, ROOT).map_err(|wrong| Refusal::new("80100003", wrong.named))?;
     let message = json::object(root, "message").ok_or(Refusal::new("80300010", "no message"))?;
     let common = json::object(message, "notification");
     let android = json::section(message, "android");
@@ -105,7 +104,7 @@ pub(super) fn read<'a>(root: &'a Members, raw: &Bytes, warnings: &mut Vec<String
     if importance == Some("HIGH") || json::text(android, "urgency") == Some("HIGH") {
         return Err(Refusal::new("80300011", "no right to HIGH"));
     }
-    let validate_only = root.get("validate_only").and_then(Value::as_bool).unwrap_or_default();
+    let validate_only = json::flag(root, "validate_only").unwrap_or_default();
     let category = json::text(android, "category");
     Ok(Push { validate_only, tokens, title, body, data, app, ttl_ms, category, notification: shown })
 }
@@ -162,7 +161,7 @@ fn check_android(android: &Members, is_shown: bool, warnings: &mut Vec<String>) 
 
 /// The device tokens. A topic and a condition are legal too, but nobody subscribes to them here.
 fn check_targets<'a>(message: &'a Members, warnings: &mut Vec<String>) -> Result<Vec<&'a str>, Refusal> {
-    let is_given = |name: &&str| message.get(*name).is_some_and(|value| !value.is_null());
+    let is_given = |name: &&str| json::member(message, name).is_some();
     match ["token", "topic", "condition"].iter().filter(|name| is_given(name)).count() {
         0 => return Err(Refusal::new("80300010", "no token")),
         1 => {}
@@ -172,7 +171,7 @@ fn check_targets<'a>(message: &'a Members, warnings: &mut Vec<String>) -> Result
         warnings.push("a topic or a condition: nobody subscribes to it here".into());
         return Ok(Vec::new());
     }
-    let tokens: Vec<_> = json::list(message, "token").iter().filter_map(Value::as_str).collect();
+    let tokens = json::texts(message, "token");
     if !(1..=MAX_TOKENS).contains(&tokens.len()) {
         return Err(Refusal::new("80300010", "the tokens are not 1 to 1000"));
     }

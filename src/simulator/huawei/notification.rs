@@ -5,6 +5,7 @@ use url::Url;
 use super::answer::Refusal;
 use super::looks::{self, BUTTON, LIGHTS};
 use crate::simulator::json::{self, Kind, Member, Members, members};
+use crate::simulator::text::char_len;
 
 pub(super) const NOTIFICATION: &[Member] = members!(
     "title": Kind::Text,
@@ -63,7 +64,7 @@ fn check_rules(notification: &Members, warnings: &mut Vec<String>) -> Result<(),
         check_badge(badge, warnings)?;
     }
     let has_own_sound = json::text(notification, "sound").is_some();
-    if has_own_sound && notification.get("default_sound").and_then(serde_json::Value::as_bool) != Some(false) {
+    if has_own_sound && json::flag(notification, "default_sound") != Some(false) {
         return Err("sound without default_sound false");
     }
     check_style(notification)?;
@@ -101,9 +102,8 @@ fn check_style(notification: &Members) -> Result<(), &'static str> {
         1 if has("big_title") && has("big_body") => Ok(()),
         1 => Err("style 1 without big_title or big_body"),
         3 => {
-            let lines = json::list(notification, "inbox_content");
-            let fits = |line: &serde_json::Value| looks::is_within(line.as_str(), 1_024);
-            if (1..=5).contains(&lines.len()) && lines.iter().all(fits) {
+            let lines = json::texts(notification, "inbox_content");
+            if (1..=5).contains(&lines.len()) && lines.iter().all(|line| char_len(line) <= 1_024) {
                 Ok(())
             } else {
                 Err("style 3 without 1 to 5 lines of at most 1024 characters")

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::answer;
 use super::wire::Huawei;
+use crate::simulator::text::are_digits;
 use crate::simulator::wire::{Answer, Request};
 
 /// The main code of all documented errors.
@@ -62,7 +63,7 @@ fn grant(huawei: &Huawei, request: &Request) -> Result<Answer, Denial> {
         return Err(Denial::new(BAD_FORM, "grant_type is not client_credentials"));
     }
     let client_id = form.get("client_id").unwrap_or_default();
-    if !(1..=64).contains(&client_id.len()) || !client_id.bytes().all(|byte| byte.is_ascii_digit()) {
+    if client_id.len() > 64 || !are_digits(client_id) {
         return Err(Denial::new(20_002, "the client id is not 1 to 64 digits"));
     }
     let secret = form.filled("client_secret").ok_or(Denial::new(20_171, "the client secret is empty"))?;
@@ -72,8 +73,7 @@ fn grant(huawei: &Huawei, request: &Request) -> Result<Answer, Denial> {
     drop(accounts);
 
     let token = opaque();
-    let lifetime_ms = i64::try_from(huawei.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    huawei.access_tokens.grant(&token, client_id, request.at_ms.saturating_add(lifetime_ms));
+    huawei.access_tokens.grant_for(&token, client_id, request.at_ms, huawei.token_lifetime);
     // A slash may be escaped in JSON, and here it is: a reader must undo it.
     let token = token.replace('/', "\\/");
     let expires_in = huawei.token_lifetime.as_secs();

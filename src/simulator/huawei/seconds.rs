@@ -1,12 +1,13 @@
 //! Huawei's durations: texts of seconds, `N`, `Ns`, `N.f` and `N.fs`.
 
+use crate::simulator::text::are_digits;
+
 /// The milliseconds of such a text, whatever is behind the third digit of a fraction left out. `None` when it is no such
 /// text: Go's `24h0m0s` is none. A minus sign is read, so that a time in the past can be told from a wrong format.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let number = text.strip_suffix(['s', 'S']).unwrap_or(text);
     let (sign, number) = number.strip_prefix('-').map_or((1, number), |number| (-1, number));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !are_digits(whole) || !are_digits(fraction) {
         return None;
     }

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::answer::{self, SOME_BAD};
-use super::ids::Ids;
+use super::ids::request_ids;
 use super::world::{HuaweiStatus, HuaweiWorld};
 use super::{gate, oauth, send};
 use crate::simulator::access_tokens::AccessTokens;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
 use crate::simulator::json;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 /// One stand-in for both hosts, the token endpoint's and the push server's.
@@ -32,17 +33,15 @@ pub(super) struct Huawei {
 
 impl Huawei {
     pub(super) fn new(world: HuaweiWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             token_lifetime: world.token_lifetime,
             business_status: world.business_status,
             access_tokens: AccessTokens::default(),
-            message_ids: Ids::new(),
-            refusal_ids: Ids::new(),
+            message_ids: request_ids(),
+            refusal_ids: request_ids(),
             accounts: Mutex::new(accounts),
         }
     }
@@ -69,8 +68,8 @@ impl Wire for Huawei {
     fn answer(&self, request: &Request) -> Answer {
         let client_id = gate::client_id(&request.path);
         match (self.endpoint(&request.path), client_id) {
-            ("other", _) => answer::not_found(),
-            _ if request.method != Method::POST => answer::not_allowed(),
+            ("other", _) => Answer::not_found(),
+            _ if request.method != Method::POST => Answer::not_allowed(),
             (_, None) => oauth::answer(self, request),
             (_, Some(client_id)) => send::send(self, request, client_id)
                 .unwrap_or_else(|refusal| answer::refused(&self.refusal_ids.next(), &refusal, self.business_status)),
@@ -93,9 +92,8 @@ impl Wire for Huawei {
     }
 
     fn tokens(&self, request: &Request) -> Vec<String> {
-        let body: json::Members = serde_json::from_slice(&request.body).unwrap_or_default();
-        let tokens = json::object(&body, "message").map_or(&[][..], |message| json::list(message, "token"));
-        tokens.iter().filter_map(|token| token.as_str().map(ToOwned::to_owned)).collect()
+        let body = json::parse(&request.body).unwrap_or_default();
+        json::texts(json::section(&body, "message"), "token").into_iter().map(ToOwned::to_owned).collect()
     }
 
     fn teach(&self, thing: &str, body: &[u8]) -> Option<Result<(), String>> {

@@ -5,24 +5,14 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use crate::simulator::refusal;
 use crate::simulator::wire::Answer;
 
 /// The code of an accepted push, and of an accepted target where it is listed.
 pub(super) const ACCEPTED: &str = "200";
 
-/// A refusal by one rule of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    /// For the counters: says which rule, never a value.
-    pub(super) rule: &'static str,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: &'static str, rule: &'static str) -> Self {
-        Self { code, rule }
-    }
-}
+/// A refusal with one of the codes, which are texts.
+pub(super) type Refusal = refusal::Refusal<&'static str>;
 
 /// The targets that were not accepted, by their code.
 pub(super) type Listed = BTreeMap<String, Vec<String>>;
@@ -62,39 +52,8 @@ pub(super) fn failure(code: &str, message: Option<&str>) -> Answer {
     json(code, &Failure { code, message, value: "", redirect: "" })
 }
 
-/// The answer of a path the vendor does not serve.
-pub(super) fn not_found() -> Answer {
-    Answer { broken_rule: Some("unknown path"), ..page(StatusCode::NOT_FOUND, "404", "404 Not Found") }
-}
-
-/// The answer of a path under another method than POST.
-pub(super) fn not_allowed() -> Answer {
-    Answer {
-        headers: vec![("allow", "POST".to_owned())],
-        broken_rule: Some("the method is not POST"),
-        ..page(StatusCode::METHOD_NOT_ALLOWED, "405", "405 Not Allowed")
-    }
-}
-
-fn page(status: StatusCode, code: &'static str, title: &str) -> Answer {
-    Answer {
-        status,
-        content_type: Some("text/html"),
-        body: format!("<html><body><h1>{title}</h1></body></html>").into_bytes(),
-        code: code.into(),
-        ..Answer::default()
-    }
-}
-
 fn json(code: &str, body: &impl Serialize) -> Answer {
-    Answer {
-        status: StatusCode::OK,
-        content_type: Some("application/json; charset=UTF-8"),
-        // Structs and maps of texts always serialise.
-        body: serde_json::to_vec(body).unwrap_or_default(),
-        code: code.to_owned().into(),
-        ..Answer::default()
-    }
+    Answer::json(StatusCode::OK, "application/json; charset=UTF-8", code.to_owned(), body)
 }
 
 /// The text of a code: the document's for 1006, 110000 and 110010, ours for the rest.

@@ -5,6 +5,7 @@ use chrono::NaiveDateTime;
 
 use super::answer::Refusal;
 use crate::simulator::json::{self, Kind, Member, Members, members};
+use crate::simulator::text::utf16_len;
 
 /// Counted in UTF-16 units, the safe side.
 const MAX_TITLE: usize = 32;
@@ -102,7 +103,7 @@ pub(super) fn read<'a>(root: &'a Members, warnings: &mut Vec<String>) -> Result<
 }
 
 fn read_rules<'a>(root: &'a Members, warnings: &mut Vec<String>) -> Result<Push<'a>, &'static str> {
-    json::check(root, ROOT)?;
+    json::check(root, ROOT).map_err(|wrong| wrong.named)?;
     warnings.extend(json::unknown(root, ROOT).into_iter().map(|name| format!("messageJson has no {name:?}")));
     let bar = json::section(root, "noticeBarInfo");
     let title = json::filled(bar, "title").ok_or("no title")?;
@@ -219,8 +220,4 @@ fn check_extra(extra: &Members) -> Result<Option<&str>, &'static str> {
         return Err("extra.callback.type is not 1 to 3");
     }
     Ok(callback)
-}
-
-fn utf16_len(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
 }

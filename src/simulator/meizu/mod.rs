@@ -26,46 +26,13 @@ mod tests;
 mod wire;
 mod world;
 
-use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
-
-use super::controls::Standin;
-use super::server::StartError;
+use super::handle::handle;
 use wire::{Meizu, Script};
 pub use world::{MeizuApp, MeizuWorld};
 
-/// The handle of a running stand-in. Clones share it; it ends with [`stop`](Standin::stop) or with the last clone.
-#[derive(Clone)]
-pub struct MeizuSimulator {
-    standin: Standin,
-    meizu: Arc<Meizu>,
-}
-
-impl Deref for MeizuSimulator {
-    type Target = Standin;
-
-    fn deref(&self) -> &Standin {
-        &self.standin
-    }
-}
+handle!(MeizuSimulator, meizu: Meizu, MeizuWorld, MeizuApp);
 
 impl MeizuSimulator {
-    /// Starts on a loopback address; port 0 takes any free port.
-    ///
-    /// # Errors
-    /// [`StartError`]: not a loopback address, or the port is taken.
-    pub async fn start(addr: SocketAddr, world: MeizuWorld) -> Result<Self, StartError> {
-        let meizu = Arc::new(Meizu::new(world));
-        let standin = Standin::start(addr, meizu.clone(), &meizu.shared).await?;
-        Ok(Self { standin, meizu })
-    }
-
-    /// Makes an app known with its limits, in place of one with the same id.
-    pub fn put_app(&self, app: MeizuApp) {
-        self.meizu.accounts().put_app(app);
-    }
-
     /// Says which app, by its id or one of its packages, a device token belongs to. For any other app it is dead.
     pub fn set_token_app(&self, token: &str, app: &str) {
         self.meizu.shared.inboxes.set_app(token, app);
@@ -76,10 +43,5 @@ impl MeizuSimulator {
     pub fn answer_targets_next(&self, code: &str, tokens: &[&str]) {
         let tokens = tokens.iter().map(ToString::to_string).collect();
         self.meizu.add_script(Script { code: code.to_owned(), tokens });
-    }
-
-    /// Whether this stand-in gave out this message id (`msgId`).
-    pub fn has_message_id(&self, id: &str) -> bool {
-        self.meizu.message_ids.has_issued(id)
     }
 }

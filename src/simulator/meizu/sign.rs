@@ -1,15 +1,15 @@
 //! Meizu's signature: MD5 over all fields, sorted by name, and the app's secret (document, section 2).
 
-use std::fmt::Write;
-
 use md5::{Digest, Md5};
+
+use crate::simulator::text::is_digest;
 
 /// The field that carries it, and the only one that it does not cover.
 pub(super) const FIELD: &str = "sign";
 
 /// Whether a text can be a signature: 32 lower-case hexadecimal digits.
 pub(super) fn has_shape(sign: &str) -> bool {
-    sign.len() == 32 && sign.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    is_digest(sign, 32)
 }
 
 /// The signature of decoded form fields. One that is repeated counts as often as it was sent.
@@ -23,12 +23,7 @@ pub(super) fn of(fields: &[(String, String)], secret: &str) -> String {
         md5.update(value);
     }
     md5.update(secret);
-    let mut sign = String::with_capacity(32);
-    for byte in md5.finalize() {
-        // Writing to a String never fails.
-        write!(sign, "{byte:02x}").unwrap_or_default();
-    }
-    sign
+    format!("{:032x}", u128::from_be_bytes(md5.finalize().into()))
 }
 
 #[cfg(test)]

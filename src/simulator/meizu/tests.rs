@@ -1,5 +1,6 @@
 //! The worked example of the document (section 10) byte by byte, and its simulator rules over a socket.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};

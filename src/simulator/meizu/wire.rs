@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::answer::{self, ACCEPTED, Listed};
-use super::ids::Ids;
+use super::ids::message_ids;
 use super::send;
 use super::world::MeizuWorld;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 const PUSH: &str = "/garcia/api/server/push/varnished/pushByPushId";
@@ -41,13 +42,11 @@ impl Script {
 
 impl Meizu {
     pub(super) fn new(world: MeizuWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
-            message_ids: Ids::new(),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
+            message_ids: message_ids(),
             accounts: Mutex::new(accounts),
             scripts: Mutex::default(),
         }
@@ -82,9 +81,9 @@ impl Wire for Meizu {
 
     fn answer(&self, request: &Request) -> Answer {
         if request.path != PUSH {
-            answer::not_found()
+            Answer::not_found()
         } else if request.method != Method::POST {
-            answer::not_allowed()
+            Answer::not_allowed()
         } else {
             send::push(self, request).unwrap_or_else(|refusal| answer::refused(&refusal))
         }

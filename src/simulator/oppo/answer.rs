@@ -1,44 +1,22 @@
 //! OPPO's answer envelope: HTTP 200 and JSON with `code`, `message` and `data`.
 
-use std::borrow::Cow;
-
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::simulator::members::WrongType;
-use crate::simulator::wire::Answer;
+use crate::simulator::refusal;
+use crate::simulator::wire::{Answer, error_status};
 
 pub(super) const MISSING: i64 = 40;
 pub(super) const INVALID: i64 = 41;
 /// A registration id that takes nothing: news of the device, not a mistake of the sender.
 pub(super) const BAD_ID: i64 = 10_000;
 
-/// A refusal by one rule of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// An HTTP status when it is 400..=599, else the `code` of an answer with status 200.
-    pub(super) code: i64,
-    /// For the counters: says which rule, never a value.
-    pub(super) rule: &'static str,
-    /// Which member, where the rule alone does not say so.
-    pub(super) detail: Option<String>,
-}
+/// A refusal: an HTTP status when its code is 400..=599, else the `code` of an answer with status 200.
+pub(super) type Refusal = refusal::Refusal<i64>;
 
-impl Refusal {
-    pub(super) const fn new(code: i64, rule: &'static str) -> Self {
-        Self { code, rule, detail: None }
-    }
-
-    /// The vendor's text for it.
-    pub(super) fn message(&self) -> &str {
-        self.detail.as_deref().unwrap_or_else(|| usual_message(self.code).unwrap_or(self.rule))
-    }
-}
-
-impl From<WrongType> for Refusal {
-    fn from(wrong: WrongType) -> Self {
-        Self { detail: Some(wrong.detail()), ..Self::new(INVALID, wrong.rule) }
-    }
+/// OPPO's text for a refusal.
+pub(super) fn message(refusal: &Refusal) -> &str {
+    refusal.detail.as_deref().unwrap_or_else(|| usual_message(refusal.code).unwrap_or(refusal.rule))
 }
 
 #[derive(Serialize)]
@@ -56,19 +34,13 @@ pub(super) fn success(message: &str, data: &impl Serialize, accepted: usize, war
 
 /// The answer of a refused request.
 pub(super) fn refused(refusal: &Refusal) -> Answer {
-    Answer { broken_rule: Some(refusal.rule), ..failure(refusal.code, refusal.message()) }
+    Answer { broken_rule: Some(refusal.rule), ..failure(refusal.code, message(refusal)) }
 }
 
 /// Any error code, also one the document does not list.
 pub(super) fn failure(code: i64, message: &str) -> Answer {
-    match u16::try_from(code).ok().filter(|code| (400..=599).contains(code)) {
-        Some(status) => Answer {
-            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            content_type: Some("text/html"),
-            body: format!("<html><body><h1>{status} {message}</h1></body></html>").into_bytes(),
-            code: status.to_string().into(),
-            ..Answer::default()
-        },
+    match error_status(code) {
+        Some(status) => Answer::page(status, message),
         None => json(&Envelope::<()> { code, message, data: None }),
     }
 }
@@ -88,12 +60,5 @@ pub(super) const fn usual_message(code: i64) -> Option<&'static str> {
 }
 
 fn json<T: Serialize>(envelope: &Envelope<'_, T>) -> Answer {
-    Answer {
-        status: StatusCode::OK,
-        content_type: Some("application/json;charset=UTF-8"),
-        // Structs of texts and numbers always serialise.
-        body: serde_json::to_vec(envelope).unwrap_or_default(),
-        code: if envelope.code == 0 { Cow::Borrowed("0") } else { envelope.code.to_string().into() },
-        ..Answer::default()
-    }
+    Answer::json(StatusCode::OK, "application/json;charset=UTF-8", envelope.code.to_string(), envelope)
 }

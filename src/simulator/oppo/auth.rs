@@ -6,6 +6,7 @@ use super::answer::{self, Refusal};
 use super::gate;
 use super::wire::Oppo;
 use crate::secrets::hex_digest;
+use crate::simulator::text::{are_digits, is_digest};
 use crate::simulator::wire::{Answer, Request};
 
 #[derive(Serialize)]
@@ -37,8 +38,7 @@ pub(super) fn auth(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
 
     // 24 hexadecimal digits, as the vendor's.
     let auth_token = format!("{:024x}", rand::random::<u128>() >> 32);
-    let lifetime_ms = i64::try_from(oppo.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    oppo.access_tokens.grant(&auth_token, app_key, request.at_ms.saturating_add(lifetime_ms));
+    oppo.access_tokens.grant_for(&auth_token, app_key, request.at_ms, oppo.token_lifetime);
     let granted = Granted { auth_token: &auth_token, create_time: request.at_ms.to_string() };
     Ok(answer::success("success", &granted, 0, Vec::new()))
 }
@@ -49,12 +49,12 @@ fn sign(app_key: &str, timestamp: &str, master_secret: &str) -> String {
 }
 
 fn is_sign(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    is_digest(text, 64)
 }
 
 /// Whether a text is a time in milliseconds.
 pub(super) fn is_timestamp(text: &str) -> bool {
-    text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit())
+    text.len() == 13 && are_digits(text)
 }
 
 #[cfg(test)]

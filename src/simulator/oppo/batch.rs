@@ -59,7 +59,7 @@ pub(super) fn batch(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
                     message_id: oppo.message_ids.next(&app_key),
                     registration_id: message.get("target_value").and_then(Value::as_str).unwrap_or_default(),
                     error_code: Some(refusal.code),
-                    error_message: Some(refusal.message().to_owned()),
+                    error_message: Some(answer::message(&refusal).to_owned()),
                 }
             }
         })

@@ -8,15 +8,17 @@ use super::answer::{self, INVALID, MISSING, Refusal};
 use super::checks::{self, Rules};
 use super::deliver::key;
 use super::notification::{Notification, flat};
-use super::saved::SavedBody;
 use super::wire::Oppo;
 use super::{gate, item};
 use crate::simulator::inbox::Message;
-use crate::simulator::members::Members;
+use crate::simulator::saved::Lost;
 use crate::simulator::wire::{Answer, Request};
 
 /// How many devices one call may name.
 const MAX_TARGETS: usize = 1_000;
+
+const LOST: Lost =
+    Lost { unknown: "message_id is unknown", foreign: "message_id is of another app", old: "message_id is a day old" };
 
 #[derive(Serialize)]
 struct Saved {
@@ -37,7 +39,7 @@ pub(super) fn save(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
     let form = gate::form(request)?;
     let app_key = gate::app_key(oppo, request, form)?;
     let members = flat(form);
-    let mut notification = Notification::read(Members(&members))?;
+    let mut notification = Notification::read(&members)?;
     let rules = Rules {
         content_limit: oppo.content_limit,
         is_broadcast: true,
@@ -47,8 +49,7 @@ pub(super) fn save(oppo: &Oppo, request: &Request) -> Result<Answer, Refusal> {
     checks::check(&mut notification, rules)?;
 
     let message_id = oppo.message_ids.bare();
-    let message = notification.message();
-    oppo.saved().save(&message_id, SavedBody { app_key, message, at_ms: request.at_ms });
+    oppo.saved.save(&message_id, &app_key, request.at_ms, notification.message());
     Ok(answer::success("success", &Saved { message_id }, 0, notification.warnings))
 }
 
@@ -67,7 +68,7 @@ pub(super) fn broadcast(oppo: &Oppo, request: &Request) -> Result<Answer, Refusa
     if targets.len() > MAX_TARGETS {
         return Err(Refusal::new(INVALID, "more than 1000 targets"));
     }
-    let body = oppo.saved().find(message_id, &app_key, request.at_ms)?;
+    let body = oppo.saved.find(message_id, &app_key, request.at_ms, LOST).map_err(|rule| Refusal::new(31, rule))?;
 
     let (mut taken, mut refused, mut once) = (Vec::new(), BTreeMap::<_, Vec<_>>::new(), HashSet::new());
     for target in targets.into_iter().filter(|target| once.insert(*target)) {
@@ -78,12 +79,12 @@ pub(super) fn broadcast(oppo: &Oppo, request: &Request) -> Result<Answer, Refusa
     }
     oppo.accounts().take(&app_key, taken.len(), request.at_ms)?;
     let task_id = oppo.message_ids.bare();
-    if let Some(id) = &body.message.dedupe_key {
+    if let Some(id) = &body.dedupe_key {
         taken.retain(|(target, _)| oppo.seen.claim(&key(&app_key, id, target), &task_id).is_ok());
     }
     oppo.accounts().spend(&app_key, taken.len(), request.at_ms);
     let message =
-        Message { message_id: message_id.to_owned(), app: app_key, at_ms: request.at_ms, ..body.message.clone() };
+        Message { message_id: message_id.to_owned(), app: app_key, at_ms: request.at_ms, ..Message::clone(&body) };
     oppo.shared.inboxes.deliver(&taken, message);
     let sent = Sent { message_id, task_id: &task_id, refused };
     Ok(answer::success("", &sent, taken.len(), Vec::new()))

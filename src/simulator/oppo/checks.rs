@@ -1,10 +1,10 @@
 //! The values of a notification: lengths in characters, ranges, taps, classes (document, sections 3 and 4).
 
-use url::Url;
-
 use super::answer::{INVALID, MISSING, Refusal};
 use super::auth::is_timestamp;
 use super::notification::Notification;
+use crate::simulator::refusal::hold;
+use crate::simulator::text::{char_len, is_web_url};
 
 const MAX_TITLE: usize = 50;
 const MAX_SUB_TITLE: usize = 10;
@@ -53,7 +53,7 @@ pub(super) fn check(notification: &mut Notification<'_>, rules: Rules) -> Result
     if notification.off_line_ttl.is_some_and(|ttl| ttl > SDK_TTL_S) {
         notification.warnings.push("off_line_ttl is over 259200: older servers refuse it".into());
     }
-    if length(notification.call_back_parameter) > OLD_CALL_BACK_PARAMETER {
+    if char_len(notification.call_back_parameter) > OLD_CALL_BACK_PARAMETER {
         notification.warnings.push("call_back_parameter is over 50 characters: older servers refuse it".into());
     }
     Ok(())
@@ -69,25 +69,27 @@ fn texts(notification: &Notification<'_>, rules: Rules) -> Result<(), Refusal> {
     if notification.title.trim().is_empty() || notification.content.trim().is_empty() {
         return Err(Refusal::new(MISSING, "title or content is empty"));
     }
-    first([
-        (length(notification.title) <= MAX_TITLE, "title over 50 characters"),
-        (length(notification.sub_title) <= MAX_SUB_TITLE, "sub_title over 10 characters"),
-        (length(notification.content) <= most, "content over its style's characters"),
+    hold([
+        (char_len(notification.title) <= MAX_TITLE, "title over 50 characters"),
+        (char_len(notification.sub_title) <= MAX_SUB_TITLE, "sub_title over 10 characters"),
+        (char_len(notification.content) <= most, "content over its style's characters"),
     ])
+    .map_err(invalid)
 }
 
 /// What a tap does.
 fn click(notification: &Notification<'_>) -> Result<(), Refusal> {
     let (activity, url) = (notification.click_action_activity, notification.click_action_url);
     let kind = notification.click_action_type;
-    first([
+    hold([
         (matches!(kind, 0 | 1 | 2 | 4 | 5), "click_action_type is not 0, 1, 2, 4 or 5"),
         (!matches!(kind, 1 | 4) || !activity.is_empty(), "no click_action_activity"),
         (!matches!(kind, 2 | 5) || !url.is_empty(), "no click_action_url"),
-        (length(activity) <= MAX_ACTIVITY, "click_action_activity over 500 characters"),
-        (length(url) <= MAX_URL, "click_action_url over 2000 characters"),
-        (length(notification.action_parameters) <= MAX_PARAMETERS, "action_parameters over 4000 characters"),
+        (char_len(activity) <= MAX_ACTIVITY, "click_action_activity over 500 characters"),
+        (char_len(url) <= MAX_URL, "click_action_url over 2000 characters"),
+        (char_len(notification.action_parameters) <= MAX_PARAMETERS, "action_parameters over 4000 characters"),
     ])
+    .map_err(invalid)
 }
 
 fn ranges(notification: &Notification<'_>, rules: Rules) -> Result<(), Refusal> {
@@ -96,12 +98,11 @@ fn ranges(notification: &Notification<'_>, rules: Rules) -> Result<(), Refusal> 
     if timed && (notification.show_start_time.is_none() || notification.show_end_time.is_none()) {
         return Err(Refusal::new(MISSING, "show_time_type 1 without its times"));
     }
-    let is_url = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     let is_marketing = notification.category.is_none_or(|category| MARKETING.contains(&category));
     let longest_show_s = if is_marketing { 43_200 } else { 86_400 };
     let call_back_url = notification.call_back_url;
     let latest_push = i64::from(rules.is_broadcast);
-    first([
+    hold([
         (matches!(notification.show_time_type, 0 | 1), "show_time_type is not 0 or 1"),
         (!timed || is_time(notification.show_start_time), "show_start_time is not 13 digits"),
         (!timed || is_time(notification.show_end_time), "show_end_time is not 13 digits"),
@@ -115,36 +116,28 @@ fn ranges(notification: &Notification<'_>, rules: Rules) -> Result<(), Refusal> 
         (matches!(notification.badge_operation_type, None | Some(0 | 1)), "badge_operation_type is not 0 or 1"),
         ((0..=latest_push).contains(&notification.push_time_type), "push_time_type is not 0"),
         (call_back_url.is_none() || rules.has_receipts, "call_back_url for another target than a registration id"),
-        (call_back_url.is_none_or(is_url), "call_back_url is not an http(s) URL"),
-        (call_back_url.is_none_or(|url| length(url) <= MAX_CALL_BACK_URL), "call_back_url over 200 characters"),
+        (call_back_url.is_none_or(is_web_url), "call_back_url is not an http(s) URL"),
+        (call_back_url.is_none_or(|url| char_len(url) <= MAX_CALL_BACK_URL), "call_back_url over 200 characters"),
         (
-            length(notification.call_back_parameter) <= MAX_CALL_BACK_PARAMETER,
+            char_len(notification.call_back_parameter) <= MAX_CALL_BACK_PARAMETER,
             "call_back_parameter over 100 characters",
         ),
     ])
+    .map_err(invalid)
 }
 
 /// The class, and how loud it may be.
 fn class(notification: &Notification<'_>) -> Result<(), Refusal> {
     let is_known = |category: &str| SERVICE.contains(&category) || MARKETING.contains(&category);
     let level = notification.notify_level;
-    let rules = [
+    hold([
         (level.is_none() || notification.category.is_some(), "notify_level without category"),
         (notification.category.is_none_or(is_known), "category is unknown"),
         (matches!(level, None | Some(1 | 2 | 16)), "notify_level is not 1, 2 or 16"),
-    ];
-    first(rules).map_err(|refusal| Refusal { code: 67, ..refusal })
+    ])
+    .map_err(|rule| Refusal::new(67, rule))
 }
 
-/// The first rule that does not hold.
-fn first<const N: usize>(rules: [(bool, &'static str); N]) -> Result<(), Refusal> {
-    match rules.into_iter().find(|rule| !rule.0) {
-        Some((_, rule)) => Err(Refusal::new(INVALID, rule)),
-        None => Ok(()),
-    }
-}
-
-/// OPPO counts characters, whatever the script.
-fn length(text: &str) -> usize {
-    text.chars().count()
+const fn invalid(rule: &'static str) -> Refusal {
+    Refusal::new(INVALID, rule)
 }

@@ -1,32 +1,24 @@
 //! Message ids in the shape of OPPO's: `ZngnvJIM7wQusNtbqYnpH6XX-1-1-622ff7cfae27668d2ed3afec`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::secrets::hex_digest;
+use crate::simulator::serial::{Ids, stir};
 
-/// Twelve hexadecimal digits are drawn once for all ids, so that two simulators, or one before and after a restart, do not
-/// hand out the same ones.
-const RUNS: std::ops::Range<u64> = 0..1 << 48;
-/// The range that counting starts in, with room to count up in twelve digits.
-const START: std::ops::Range<u64> = 0..1 << 40;
+/// Twelve hexadecimal digits.
+const START: std::ops::Range<u64> = 0..1 << 47;
 
 /// Hands out ids and knows its own without keeping them.
 #[derive(Debug)]
-pub(super) struct MessageIds {
-    run: u64,
-    first: u64,
-    next: AtomicU64,
-}
+pub(super) struct MessageIds(Ids);
 
 impl MessageIds {
     pub(super) fn new() -> Self {
-        let first = rand::random_range(START);
-        Self { run: rand::random_range(RUNS), first, next: AtomicU64::new(first) }
+        let number = |id: &str| u64::from_str_radix(id.get(..12)?, 16).ok();
+        Self(Ids::new(START, |number| format!("{number:012x}{:012x}", stir(number) >> 16), number))
     }
 
     /// 24 hexadecimal digits: the id of a saved body or of a task.
     pub(super) fn bare(&self) -> String {
-        format!("{:012x}{:012x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+        self.0.next()
     }
 
     /// The id of a single message of an app.
@@ -37,14 +29,10 @@ impl MessageIds {
 
     /// Whether this id was handed out here.
     pub(super) fn has_issued(&self, id: &str) -> bool {
-        let bare = match id.rsplit_once("-1-1-") {
-            Some((app, bare)) if app.len() == 24 => bare,
-            Some(_) => return false,
-            None => id,
-        };
-        let number = bare.strip_prefix(&format!("{:012x}", self.run)).filter(|number| number.len() == 12);
-        let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
-        number.is_some_and(|number| (self.first..self.next.load(Ordering::Relaxed)).contains(&number))
+        match id.rsplit_once("-1-1-") {
+            Some((app, bare)) => app.len() == 24 && self.0.has_issued(bare),
+            None => self.0.has_issued(id),
+        }
     }
 }
 

@@ -8,11 +8,18 @@ use super::notification::Notification;
 use super::registration;
 use super::wire::Oppo;
 use crate::simulator::inbox::TokenState;
-use crate::simulator::members::Members;
+use crate::simulator::json::{self, Kind, Member, members};
 
 /// `target_type` of registration ids and of aliases.
 const REGISTRATION: i64 = 2;
 const ALIAS: i64 = 5;
+
+const MEMBERS: &[Member] = members!(
+    "target_type": Kind::Integer,
+    "target_value": Kind::Text,
+    "verify_registration_id": Kind::Bool,
+    "notification": Kind::Free,
+);
 
 /// A message that may be sent.
 #[derive(Debug)]
@@ -25,19 +32,18 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     /// Checks everything that concerns this message alone, in the document's order.
     pub(super) fn read(oppo: &Oppo, app_key: &str, message: &'a Value) -> Result<Self, Refusal> {
-        let members = Members(message.as_object().ok_or(Refusal::new(INVALID, "a message is not a JSON object"))?);
+        let message = message.as_object().ok_or(Refusal::new(INVALID, "a message is not a JSON object"))?;
         for (name, rule) in [
             ("target_type", "target_type is missing"),
             ("target_value", "target_value is missing"),
             ("notification", "notification is missing"),
         ] {
-            members.get(name).ok_or(Refusal::new(MISSING, rule))?;
+            json::member(message, name).ok_or(Refusal::new(MISSING, rule))?;
         }
-        let kind = members.integer("target_type")?.unwrap_or_default();
-        let target = members.text("target_value")?.unwrap_or_default();
-        members.flag("verify_registration_id")?;
-        let notification = members.object("notification")?.ok_or(Refusal::new(MISSING, "notification is missing"))?;
-        let mut notification = Notification::read(notification)?;
+        json::check(message, MEMBERS).map_err(|wrong| Refusal::of_type(INVALID, wrong))?;
+        let kind = json::integer(message, "target_type").unwrap_or_default();
+        let target = json::text(message, "target_value").unwrap_or_default();
+        let mut notification = Notification::read(json::section(message, "notification"))?;
         if kind != REGISTRATION && kind != ALIAS {
             return Err(Refusal::new(INVALID, "target_type is not 2 or 5"));
         }

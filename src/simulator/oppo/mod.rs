@@ -28,70 +28,15 @@ mod ids;
 mod item;
 mod notification;
 mod registration;
-mod saved;
 #[cfg(test)]
 mod tests;
 mod unicast;
 mod wire;
 mod world;
 
-use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
-
-use super::controls::Standin;
-use super::server::StartError;
+use super::handle::{access_tokens, handle};
 use wire::Oppo;
 pub use world::{OppoApp, OppoWorld};
 
-/// The handle of a running stand-in. Clones share it; it ends with `stop` or with the last clone.
-#[derive(Clone)]
-pub struct OppoSimulator {
-    standin: Standin,
-    oppo: Arc<Oppo>,
-}
-
-impl Deref for OppoSimulator {
-    type Target = Standin;
-
-    fn deref(&self) -> &Standin {
-        &self.standin
-    }
-}
-
-impl OppoSimulator {
-    /// Starts on a loopback address; port 0 takes any free port.
-    ///
-    /// # Errors
-    /// [`StartError`]: not a loopback address, or the port is taken.
-    pub async fn start(addr: SocketAddr, world: OppoWorld) -> Result<Self, StartError> {
-        let oppo = Arc::new(Oppo::new(world));
-        let standin = Standin::start(addr, oppo.clone(), &oppo.shared).await?;
-        Ok(Self { standin, oppo })
-    }
-
-    /// Makes an app known with its limits, in place of one with the same key.
-    pub fn put_app(&self, app: OppoApp) {
-        self.oppo.accounts().put_app(app);
-    }
-
-    /// Whether this stand-in gave out this message id (`messageId`, or `message_id` of a saved body).
-    pub fn has_message_id(&self, id: &str) -> bool {
-        self.oppo.message_ids.has_issued(id)
-    }
-
-    /// All access tokens given out so far are over 24 hours old.
-    pub fn expire_access_tokens(&self) {
-        self.oppo.access_tokens.expire_all();
-    }
-
-    /// All access tokens given out so far are unknown.
-    pub fn revoke_access_tokens(&self) {
-        self.oppo.access_tokens.revoke_all();
-    }
-
-    /// How many access tokens were given out since the start.
-    pub fn access_tokens_granted(&self) -> u64 {
-        self.oppo.access_tokens.granted()
-    }
-}
+handle!(OppoSimulator, oppo: Oppo, OppoWorld, OppoApp);
+access_tokens!(OppoSimulator, oppo);

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::accounts::Accounts;
 use super::answer::{self, Refusal};
 use super::ids::MessageIds;
-use super::saved::SavedBodies;
 use super::world::OppoWorld;
 use super::{auth, batch, broadcast, unicast};
 use crate::simulator::access_tokens::AccessTokens;
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
+use crate::simulator::inbox::Message;
+use crate::simulator::saved::SavedBodies;
 use crate::simulator::seen::Seen;
 use crate::simulator::wire::{Answer, Request, Wire};
 
@@ -36,18 +37,16 @@ pub(super) struct Oppo {
     pub(super) message_ids: MessageIds,
     pub(super) access_tokens: AccessTokens,
     pub(super) seen: Seen,
+    pub(super) saved: SavedBodies<Message>,
     accounts: Mutex<Accounts>,
-    saved: Mutex<SavedBodies>,
 }
 
 impl Oppo {
     pub(super) fn new(world: OppoWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             region: world.region,
             token_lifetime: world.token_lifetime,
             clock_tolerance: world.clock_tolerance,
@@ -55,17 +54,13 @@ impl Oppo {
             message_ids: MessageIds::new(),
             access_tokens: AccessTokens::default(),
             seen: Seen::default(),
+            saved: SavedBodies::default(),
             accounts: Mutex::new(accounts),
-            saved: Mutex::default(),
         }
     }
 
     pub(super) fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn saved(&self) -> MutexGuard<'_, SavedBodies> {
-        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,7 +118,7 @@ impl Wire for Oppo {
             "region": self.region,
             "apps": self.accounts().len(),
             "access_tokens_granted": self.access_tokens.granted(),
-            "saved_bodies": self.saved().len(),
+            "saved_bodies": self.saved.len(),
             "app_message_ids": self.seen.len(),
         })
     }

@@ -81,7 +81,7 @@ impl Accounts {
         let account = self.apps.entry(app_id).or_default();
         if let Some(qps) = account.app.qps {
             let rate = account.rate.get_or_insert_with(|| RateMeter::new(qps, now_ms));
-            if !rate.take_many(u32::try_from(messages).unwrap_or(u32::MAX), qps, now_ms) {
+            if !rate.take_many(messages, qps, now_ms) {
                 return Err(Refusal::new(10_072, "the rate is exceeded"));
             }
         }

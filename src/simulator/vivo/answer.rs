@@ -1,52 +1,18 @@
 //! vivo's answer envelope: HTTP 200 and JSON for all business codes, plain text for the rest.
 
-use std::borrow::Cow;
-
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::simulator::members::WrongType;
-use crate::simulator::wire::Answer;
+use crate::simulator::refusal;
+use crate::simulator::wire::{Answer, error_status};
 
 /// The code of a value that no other code fits.
 pub(super) const BAD_VALUE: i64 = 10_050;
+/// The code of a target that takes nothing.
+pub(super) const BAD_TARGET: i64 = 10_302;
 
-/// A refusal by one rule of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// An HTTP status when it is 400..=599, else the `result` of an answer with status 200.
-    pub(super) code: i64,
-    /// For the counters: says which rule, never a value.
-    pub(super) rule: &'static str,
-    /// Which member, where the rule alone does not say so.
-    pub(super) detail: Option<String>,
-    pub(super) invalid_user: Option<InvalidUser>,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: i64, rule: &'static str) -> Self {
-        Self { code, rule, detail: None, invalid_user: None }
-    }
-
-    /// A target that takes nothing.
-    pub(super) fn invalid(status: i64, userid: &str) -> Self {
-        let rule = match status {
-            1 => "the regId is unknown",
-            2 => "the app is uninstalled",
-            3 => "the device is long offline",
-            4 => "the regId is no test device",
-            _ => "the regId is invalid",
-        };
-        let invalid_user = Some(InvalidUser { status, userid: userid.to_owned() });
-        Self { invalid_user, ..Self::new(10_302, rule) }
-    }
-}
-
-impl From<WrongType> for Refusal {
-    fn from(wrong: WrongType) -> Self {
-        Self { detail: Some(wrong.detail()), ..Self::new(BAD_VALUE, wrong.rule) }
-    }
-}
+/// A refusal: an HTTP status when its code is 400..=599, else the `result` of an answer with status 200.
+pub(super) type Refusal = refusal::Refusal<i64>;
 
 /// A target that takes nothing, with why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,18 +50,29 @@ pub(super) fn success(task_id: &str, accepted: usize, invalid: &[InvalidUser], w
 }
 
 /// The answer of a refused request.
-pub(super) fn refused(refusal: Refusal) -> Answer {
+pub(super) fn refused(refusal: &Refusal) -> Answer {
     let desc = refusal.detail.as_deref().unwrap_or_else(|| match usual_desc(refusal.code) {
         "错误" => refusal.rule,
         usual => usual,
     });
-    let answer = failure(refusal.code, desc, refusal.invalid_user);
-    Answer { broken_rule: Some(refusal.rule), ..answer }
+    Answer { broken_rule: Some(refusal.rule), ..failure(refusal.code, desc, None) }
+}
+
+/// The answer when the only target takes nothing.
+pub(super) fn invalid(user: InvalidUser) -> Answer {
+    let rule = match user.status {
+        1 => "the regId is unknown",
+        2 => "the app is uninstalled",
+        3 => "the device is long offline",
+        4 => "the regId is no test device",
+        _ => "the regId is invalid",
+    };
+    Answer { broken_rule: Some(rule), ..failure(BAD_TARGET, usual_desc(BAD_TARGET), Some(user)) }
 }
 
 /// Any error code, also one the document does not list.
 pub(super) fn failure(code: i64, desc: &str, invalid_user: Option<InvalidUser>) -> Answer {
-    match u16::try_from(code).ok().filter(|code| (400..=599).contains(code)) {
+    match error_status(code) {
         Some(status) => plain(status, desc),
         None => json(&Envelope { result: code, desc, invalid_user, ..Envelope::default() }),
     }
@@ -109,28 +86,21 @@ pub(super) const fn usual_desc(code: i64) -> &'static str {
         10_000 => "权限认证失败",
         10_045 => "应用审核中不可发送正式消息",
         10_070 => "发送总量超出限制",
-        10_302 => "regId不合法",
+        BAD_TARGET => "regId不合法",
         _ => "错误",
     }
 }
 
-fn plain(status: u16, text: &str) -> Answer {
+fn plain(status: StatusCode, text: &str) -> Answer {
     Answer {
-        status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        status,
         content_type: Some("text/plain"),
         body: text.as_bytes().to_vec(),
-        code: status.to_string().into(),
+        code: status.as_str().to_owned().into(),
         ..Answer::default()
     }
 }
 
 fn json(envelope: &Envelope<'_>) -> Answer {
-    Answer {
-        status: StatusCode::OK,
-        content_type: Some("application/json;charset=UTF-8"),
-        // Structs of texts and numbers always serialise.
-        body: serde_json::to_vec(envelope).unwrap_or_default(),
-        code: if envelope.result == 0 { Cow::Borrowed("0") } else { envelope.result.to_string().into() },
-        ..Answer::default()
-    }
+    Answer::json(StatusCode::OK, "application/json;charset=UTF-8", envelope.result.to_string(), envelope)
 }

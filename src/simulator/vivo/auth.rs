@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::answer::{self, Refusal};
 use super::gate;
 use super::wire::Vivo;
-use crate::simulator::members::Members;
+use crate::simulator::json;
+use crate::simulator::text::{are_digits, is_digest};
 use crate::simulator::wire::{Answer, Request};
 
 /// A timestamp is in milliseconds: 13 digits until the year 2286.
@@ -14,12 +15,11 @@ const TIMESTAMP_DIGITS: usize = 13;
 
 pub(super) fn auth(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let members = Members(&body);
-    let app_id = digits(members.get("appId")).ok_or(Refusal::new(10_200, "appId is missing or no number"))?;
-    let app_key = text(members.get("appKey")).ok_or(Refusal::new(10_201, "appKey is missing or no text"))?;
+    let app_id = digits(json::member(&body, "appId")).ok_or(Refusal::new(10_200, "appId is missing or no number"))?;
+    let app_key = json::filled(&body, "appKey").ok_or(Refusal::new(10_201, "appKey is missing or no text"))?;
     let timestamp =
-        digits(members.get("timestamp")).ok_or(Refusal::new(10_202, "timestamp is missing or no number"))?;
-    let signed = text(members.get("sign")).ok_or(Refusal::new(10_203, "sign is missing or no text"))?;
+        digits(json::member(&body, "timestamp")).ok_or(Refusal::new(10_202, "timestamp is missing or no number"))?;
+    let signed = json::filled(&body, "sign").ok_or(Refusal::new(10_203, "sign is missing or no text"))?;
     let id: u64 = app_id.parse().map_err(|_| Refusal::new(10_200, "appId is missing or no number"))?;
 
     let secret = vivo.accounts().secret(id, app_key)?;
@@ -38,8 +38,7 @@ pub(super) fn auth(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().take_auth(id, request.at_ms)?;
 
     let token = format!("{:032x}", rand::random::<u128>());
-    let lifetime_ms = i64::try_from(vivo.token_lifetime.as_millis()).unwrap_or(i64::MAX);
-    vivo.access_tokens.grant(&token, &id.to_string(), request.at_ms.saturating_add(lifetime_ms));
+    vivo.access_tokens.grant_for(&token, &id.to_string(), request.at_ms, vivo.token_lifetime);
     Ok(answer::granted(&token))
 }
 
@@ -50,20 +49,16 @@ fn sign(app_id: &str, app_key: &str, timestamp: &str, app_secret: &str) -> Strin
 }
 
 fn is_sign(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    is_digest(text, 32)
 }
 
 /// A number, or a text of digits: senders in production use both.
 fn digits(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::Number(number) => number.as_u64().map(|number| number.to_string()),
-        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => Some(text.clone()),
+        Value::String(text) if are_digits(text) => Some(text.clone()),
         _ => None,
     }
-}
-
-fn text(value: Option<&Value>) -> Option<&str> {
-    value?.as_str().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

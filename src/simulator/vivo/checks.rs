@@ -1,10 +1,10 @@
 //! The values of a message: lengths in vivo's own counting, ranges, and what receipts are asked for.
 
-use url::Url;
-
 use super::answer::{BAD_VALUE, Refusal};
 use super::fields::Fields;
-use crate::simulator::members::utf16_len;
+use crate::simulator::json::{self, Members};
+use crate::simulator::refusal::hold;
+use crate::simulator::text::{are_digits, is_web_url, utf16_len};
 
 const MAX_TITLE: usize = 40;
 const MAX_CONTENT: usize = 100;
@@ -40,7 +40,7 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::new(10_054, "notifyType is missing or not 1..=4"));
     }
     skip(fields, &mut warnings)?;
-    let ranges = [
+    hold([
         (fields.network_type.is_none_or(|kind| kind == -1 || kind == 1), "networkType is not -1 or 1"),
         (fields.classification.is_none_or(|class| class == 0 || class == 1), "classification is not 0 or 1"),
         (fields.push_mode == 0 || fields.push_mode == 1, "pushMode is not 0 or 1"),
@@ -49,19 +49,22 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
             "notifyId is not in 1..=2147483647",
         ),
         (fields.profile_id.is_none_or(|id| utf16_len(id) <= MAX_PROFILE_ID), "profileId over 64 characters"),
-    ];
-    if let Some((_, rule)) = ranges.into_iter().find(|range| !range.0) {
-        return Err(Refusal::new(BAD_VALUE, rule));
-    }
-    if fields.custom_pairs.len() > MAX_CUSTOM_PAIRS {
+    ])
+    .map_err(bad_value)?;
+    if fields.custom.len() > MAX_CUSTOM_PAIRS {
         return Err(Refusal::new(10_066, "clientCustomMap over 10 pairs"));
     }
-    let custom_chars = fields.custom_pairs.iter().map(|(key, value)| utf16_len(key) + utf16_len(value)).sum::<usize>();
+    let pairs = fields.custom.iter();
+    let custom_chars = pairs.map(|(key, value)| utf16_len(key) + value.as_str().map_or(0, utf16_len)).sum::<usize>();
     if custom_chars > MAX_CUSTOM_CHARS {
         return Err(Refusal::new(10_067, "clientCustomMap over 1024 characters"));
     }
-    extra(&fields.extra)?;
+    extra(fields.extra)?;
     Ok(warnings)
+}
+
+const fn bad_value(rule: &'static str) -> Refusal {
+    Refusal::new(BAD_VALUE, rule)
 }
 
 fn text(text: &str, most: usize, rules: [(i64, &'static str); 2]) -> Result<(), Refusal> {
@@ -101,24 +104,18 @@ fn skip(fields: &Fields<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> 
 }
 
 /// `extra` is for receipts: its three keys, and one of the two schemes (document, section 7).
-fn extra(pairs: &[(&str, &str)]) -> Result<(), Refusal> {
-    let get = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1);
-    let is_url = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (callback, id, param) = (get("callback"), get("callback.id"), get("callback.param"));
+fn extra(pairs: &Members) -> Result<(), Refusal> {
+    let [callback, id, param] = ["callback", "callback.id", "callback.param"].map(|name| json::text(pairs, name));
     let known = [callback, id, param].into_iter().flatten().count();
-    let rules = [
+    hold([
         (known == pairs.len(), "extra has a key that is not its own"),
         (callback.is_none() || id.is_none(), "extra mixes callback and callback.id"),
         (callback.is_none_or(|url| utf16_len(url) <= MAX_CALLBACK_URL), "extra.callback over 128 characters"),
-        (callback.is_none_or(is_url), "extra.callback is not an http(s) URL"),
-        (id.is_none_or(is_number), "extra callback.id is not a number"),
+        (callback.is_none_or(is_web_url), "extra.callback is not an http(s) URL"),
+        (id.is_none_or(are_digits), "extra callback.id is not a number"),
         (param.is_none_or(|param| utf16_len(param) <= MAX_CALLBACK_PARAM), "extra callback.param over 64 characters"),
-    ];
-    match rules.into_iter().find(|rule| !rule.0) {
-        Some((_, rule)) => Err(Refusal::new(BAD_VALUE, rule)),
-        None => Ok(()),
-    }
+    ])
+    .map_err(bad_value)
 }
 
 #[cfg(test)]

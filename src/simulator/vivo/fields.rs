@@ -1,17 +1,51 @@
 //! The members of a message, read with their types (document, section 3).
 
-use serde_json::{Map, Value};
-
 use super::answer::{BAD_VALUE, Refusal};
 use super::class::Class;
 use crate::simulator::inbox::Message;
-use crate::simulator::members::{self, Members, WrongType};
+use crate::simulator::json::{self, Kind, Member, Members, members};
 
 /// The longest `timeToLive`, seconds.
 const MAX_TTL_S: i64 = 604_800;
 
+const MEMBERS: &[Member] = members!(
+    "foregroundShow": Kind::Bool,
+    "sendOnline": Kind::Bool,
+    "addBadge": Kind::Bool,
+    "timedDisplay": Kind::Object(members!(
+        "overtimeDisplay": Kind::Bool,
+        "showStartTime": Kind::Integer,
+        "showEndTime": Kind::Integer,
+    )),
+    "auditReview": Kind::Objects(members!("reviewer": Kind::Text, "type": Kind::Integer)),
+    // SDK noise: for tag pushes only, yet sent with every message.
+    "tagExpression": Kind::Free,
+    "appId": Kind::Integer,
+    "regId": Kind::Text,
+    "alias": Kind::Text,
+    "notifyType": Kind::Integer,
+    "title": Kind::Text,
+    "content": Kind::Text,
+    "timeToLive": Kind::Integer,
+    "skipType": Kind::Integer,
+    "skipContent": Kind::Text,
+    // The one number that vivo takes in quotes too.
+    "networkType": Kind::Own(
+        |value| value.is_i64() || value.as_str().is_some_and(|text| text.parse::<i64>().is_ok()),
+        "a member is not an integer",
+    ),
+    "classification": Kind::Integer,
+    "category": Kind::Text,
+    "clientCustomMap": Kind::Free,
+    "extra": Kind::Pairs,
+    "requestId": Kind::Text,
+    "pushMode": Kind::Integer,
+    "notifyId": Kind::Integer,
+    "profileId": Kind::Text,
+);
+
 /// A message as it was sent: types are right, values are not yet judged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fields<'a> {
     pub(super) app_id: Option<i64>,
     pub(super) reg_id: Option<&'a str>,
@@ -25,9 +59,8 @@ pub(super) struct Fields<'a> {
     pub(super) network_type: Option<i64>,
     pub(super) classification: Option<i64>,
     pub(super) category: Option<&'a str>,
-    pub(super) custom: Option<&'a Map<String, Value>>,
-    pub(super) custom_pairs: Vec<(&'a str, &'a str)>,
-    pub(super) extra: Vec<(&'a str, &'a str)>,
+    pub(super) custom: &'a Members,
+    pub(super) extra: &'a Members,
     pub(super) request_id: Option<&'a str>,
     pub(super) push_mode: i64,
     pub(super) notify_id: Option<i64>,
@@ -36,43 +69,33 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads all members; a wrong type refuses the request.
-    pub(super) fn read(members: Members<'a>) -> Result<Self, Refusal> {
-        for flag in ["foregroundShow", "sendOnline", "addBadge"] {
-            members.flag(flag)?;
+    pub(super) fn read(members: &'a Members) -> Result<Self, Refusal> {
+        json::check(members, MEMBERS).map_err(|wrong| Refusal::of_type(BAD_VALUE, wrong))?;
+        let text = |name| json::text(members, name);
+        let integer = |name| json::integer(members, name);
+        let custom = json::section(members, "clientCustomMap");
+        if custom.values().any(|value| !value.is_string()) {
+            return Err(Refusal::of_member(BAD_VALUE, "clientCustomMap", "a member is not an object of texts"));
         }
-        if let Some(timed) = members.object("timedDisplay")? {
-            timed.flag("overtimeDisplay")?;
-            timed.integer("showStartTime")?;
-            timed.integer("showEndTime")?;
-        }
-        for review in members.list("auditReview")?.unwrap_or_default() {
-            let wrong = WrongType { rule: "a member is not a list of objects", member: "auditReview" };
-            let review = Members(review.as_object().ok_or(wrong)?);
-            review.text("reviewer")?;
-            review.integer("type")?;
-        }
-        // SDK noise: for tag pushes only, yet sent with every message.
-        members.object("tagExpression")?;
         Ok(Self {
-            app_id: members.integer("appId")?,
-            reg_id: members.text("regId")?,
-            alias: members.text("alias")?,
-            notify_type: members.integer("notifyType")?,
-            title: members.text("title")?.unwrap_or_default(),
-            content: members.text("content")?.unwrap_or_default(),
-            time_to_live: members.integer("timeToLive")?,
-            skip_type: members.integer("skipType")?,
-            skip_content: members.text("skipContent")?.unwrap_or_default(),
-            network_type: network_type(members)?,
-            classification: members.integer("classification")?,
-            category: members.text("category")?,
-            custom: members.object("clientCustomMap")?.map(|custom| custom.0),
-            custom_pairs: members.pairs("clientCustomMap")?.unwrap_or_default(),
-            extra: members.pairs("extra")?.unwrap_or_default(),
-            request_id: members.text("requestId")?,
-            push_mode: members.integer("pushMode")?.unwrap_or(0),
-            notify_id: members.integer("notifyId")?,
-            profile_id: members.text("profileId")?,
+            app_id: integer("appId"),
+            reg_id: text("regId"),
+            alias: text("alias"),
+            notify_type: integer("notifyType"),
+            title: text("title").unwrap_or_default(),
+            content: text("content").unwrap_or_default(),
+            time_to_live: integer("timeToLive"),
+            skip_type: integer("skipType"),
+            skip_content: text("skipContent").unwrap_or_default(),
+            network_type: integer("networkType").or_else(|| text("networkType")?.parse().ok()),
+            classification: integer("classification"),
+            category: text("category"),
+            custom,
+            extra: json::section(members, "extra"),
+            request_id: text("requestId"),
+            push_mode: integer("pushMode").unwrap_or(0),
+            notify_id: integer("notifyId"),
+            profile_id: text("profileId"),
         })
     }
 
@@ -90,22 +113,13 @@ impl<'a> Fields<'a> {
         Message {
             title: self.title.to_owned(),
             body: self.content.to_owned(),
-            payload: self.custom.and_then(members::payload),
+            payload: json::app_data(self.custom),
             notify_id: self.notify_id.map(|id| id.to_string()),
-            extras: self.custom_pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            extras: json::app_pairs(self.custom),
             ttl_ms: self.time_to_live.map(|seconds| seconds * 1_000),
             push_type: Some(self.category.unwrap_or(class).to_owned()),
             priority: Some(class.to_owned()),
             ..Message::default()
         }
-    }
-}
-
-/// The one number that vivo takes in quotes too.
-fn network_type(members: Members<'_>) -> Result<Option<i64>, WrongType> {
-    let wrong = WrongType { rule: "a member is not an integer", member: "networkType" };
-    match members.get("networkType") {
-        Some(Value::String(text)) => text.parse().map(Some).map_err(|_| wrong),
-        _ => members.integer("networkType"),
     }
 }

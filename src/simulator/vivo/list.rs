@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::answer::{self, BAD_VALUE, Refusal};
 use super::class::Class;
 use super::fields::Fields;
-use super::lists::SavedList;
 use super::wire::Vivo;
 use super::{checks, gate, targets};
 use crate::simulator::inbox::Message;
-use crate::simulator::members::Members;
+use crate::simulator::json::{self, Kind, Member, members};
+use crate::simulator::saved::Lost;
 use crate::simulator::wire::{Answer, Request};
 
 /// The shortest `timeToLive` of a list, seconds.
@@ -17,10 +17,29 @@ const MIN_TTL_S: i64 = 900;
 /// How many devices one call may name.
 const TARGETS: std::ops::RangeInclusive<usize> = 2..=1_000;
 
+const PUSH: &[Member] = members!(
+    "appId": Kind::Integer,
+    "regIds": Kind::Texts,
+    "aliases": Kind::Texts,
+    "taskId": Kind::Text,
+    "requestId": Kind::Text,
+);
+
+const LOST: Lost =
+    Lost { unknown: "taskId is unknown", foreign: "taskId is of another app", old: "taskId is a day old" };
+
+/// One saved body.
+#[derive(Debug)]
+pub(super) struct SavedList {
+    message: Message,
+    class: Class,
+    push_mode: i64,
+}
+
 /// Keeps a body under a new task id.
 pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let fields = Fields::read(Members(&body))?;
+    let fields = Fields::read(&body)?;
     let request_id = gate::request_id(fields.request_id)?;
     fields.check_time_to_live(MIN_TTL_S)?;
     let app_id = gate::app_id(vivo, request, fields.app_id)?;
@@ -36,10 +55,9 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().check_review(app_id, fields.push_mode)?;
     vivo.accounts().save_list(app_id, request.at_ms)?;
 
-    let task_id = vivo.task_ids.next();
+    let task_id = vivo.message_ids.next();
     let (message, push_mode) = (fields.message(class), fields.push_mode);
-    let list = SavedList { app_id, message, class, push_mode, at_ms: request.at_ms };
-    vivo.lists().save(&task_id, list);
+    vivo.lists.save(&task_id, &app_id.to_string(), request.at_ms, SavedList { message, class, push_mode });
     let task_id = vivo.seen.claim(&key, &task_id).err().unwrap_or(task_id);
     Ok(answer::success(&task_id, 0, &[], warnings))
 }
@@ -47,13 +65,11 @@ pub(super) fn save(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
 /// Sends a saved body.
 pub(super) fn push(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let members = Members(&body);
-    let in_body = members.integer("appId")?;
-    let reg_ids = members.texts("regIds")?.unwrap_or_default();
-    let aliases = members.texts("aliases")?.unwrap_or_default();
-    let task_id = members.text("taskId")?.unwrap_or_default();
-    let request_id = gate::request_id(members.text("requestId")?)?;
-    let app_id = gate::app_id(vivo, request, in_body)?;
+    json::check(&body, PUSH).map_err(|wrong| Refusal::of_type(BAD_VALUE, wrong))?;
+    let [reg_ids, aliases] = ["regIds", "aliases"].map(|name| json::texts(&body, name));
+    let task_id = json::text(&body, "taskId").unwrap_or_default();
+    let request_id = gate::request_id(json::text(&body, "requestId"))?;
+    let app_id = gate::app_id(vivo, request, json::integer(&body, "appId"))?;
     let key = format!("push {app_id} {request_id}");
     if let Some(task_id) = vivo.seen.find(&key) {
         return Ok(answer::success(&task_id, 0, &[], vec!["requestId was seen before: nothing is sent".into()]));
@@ -65,7 +81,8 @@ pub(super) fn push(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     if named.contains(&"") {
         return Err(Refusal::new(BAD_VALUE, "an empty target"));
     }
-    let list = vivo.lists().find(task_id, app_id, request.at_ms)?;
+    let list = vivo.lists.find(task_id, &app_id.to_string(), request.at_ms, LOST);
+    let list = list.map_err(|rule| Refusal::new(BAD_VALUE, rule))?;
     vivo.accounts().check_review(app_id, list.push_mode)?;
     list.class.check_hour(request.at_ms)?;
     vivo.accounts().take(app_id, named.len(), request.at_ms)?;

@@ -24,7 +24,6 @@ mod fields;
 mod gate;
 mod ids;
 mod list;
-mod lists;
 mod send;
 mod targets;
 #[cfg(test)]
@@ -32,71 +31,19 @@ mod tests;
 mod wire;
 mod world;
 
-use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
-
-use super::controls::Standin;
+use super::handle::{access_tokens, handle};
 use super::inbox::TokenState;
-use super::server::StartError;
 use wire::Vivo;
 pub use world::{VivoApp, VivoWorld};
 
-/// The handle of a running stand-in. Clones share it; it ends with `stop` or with the last clone.
-#[derive(Clone)]
-pub struct VivoSimulator {
-    standin: Standin,
-    vivo: Arc<Vivo>,
-}
-
-impl Deref for VivoSimulator {
-    type Target = Standin;
-
-    fn deref(&self) -> &Standin {
-        &self.standin
-    }
-}
+handle!(VivoSimulator, vivo: Vivo, VivoWorld, VivoApp);
+access_tokens!(VivoSimulator, vivo);
 
 impl VivoSimulator {
-    /// Starts on a loopback address; port 0 takes any free port.
-    ///
-    /// # Errors
-    /// [`StartError`]: not a loopback address, or the port is taken.
-    pub async fn start(addr: SocketAddr, world: VivoWorld) -> Result<Self, StartError> {
-        let vivo = Arc::new(Vivo::new(world));
-        let standin = Standin::start(addr, vivo.clone(), &vivo.shared).await?;
-        Ok(Self { standin, vivo })
-    }
-
-    /// Makes an app known with its limits, in place of one with the same id.
-    pub fn put_app(&self, app: VivoApp) {
-        self.vivo.accounts().put_app(app);
-    }
-
     /// From now on a send to this token is refused with this `invalidUser.status`: 1 unknown, 2 uninstalled, 3 long
     /// offline, 4 no test device, or any other.
     pub fn mark_invalid(&self, token: &str, status: i64) {
         self.vivo.set_status(token, status);
         self.mark_token(token, TokenState::Dead);
-    }
-
-    /// Whether this stand-in gave out this message id (`taskId`).
-    pub fn has_message_id(&self, id: &str) -> bool {
-        self.vivo.task_ids.has_issued(id)
-    }
-
-    /// All access tokens given out so far are over 24 hours old.
-    pub fn expire_access_tokens(&self) {
-        self.vivo.access_tokens.expire_all();
-    }
-
-    /// All access tokens given out so far are unknown.
-    pub fn revoke_access_tokens(&self) {
-        self.vivo.access_tokens.revoke_all();
-    }
-
-    /// How many access tokens were given out since the start.
-    pub fn access_tokens_granted(&self) -> u64 {
-        self.vivo.access_tokens.granted()
     }
 }

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::wire::Vivo;
 use super::{checks, gate, targets};
 use crate::simulator::inbox::Message;
-use crate::simulator::members::{Members, utf16_len};
+use crate::simulator::text::utf16_len;
 use crate::simulator::wire::{Answer, Request};
 
 /// The shortest `timeToLive` of a single message, seconds.
@@ -15,7 +15,7 @@ const MAX_ALIAS: usize = 70;
 
 pub(super) fn send(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     let body = gate::object(request)?;
-    let fields = Fields::read(Members(&body))?;
+    let fields = Fields::read(&body)?;
     let request_id = gate::request_id(fields.request_id)?;
     fields.check_time_to_live(MIN_TTL_S)?;
     let app_id = gate::app_id(vivo, request, fields.app_id)?;
@@ -29,12 +29,12 @@ pub(super) fn send(vivo: &Vivo, request: &Request) -> Result<Answer, Refusal> {
     vivo.accounts().check_review(app_id, fields.push_mode)?;
     class.check_hour(request.at_ms)?;
     vivo.accounts().take(app_id, 1, request.at_ms)?;
-    let judged = targets::judge(vivo, app_id, fields.push_mode, &[target]);
-    if let Some(invalid) = judged.invalid.first() {
-        return Err(Refusal::invalid(invalid.status, &invalid.userid));
+    let mut judged = targets::judge(vivo, app_id, fields.push_mode, &[target]);
+    if let Some(invalid) = judged.invalid.pop() {
+        return Ok(answer::invalid(invalid));
     }
 
-    let task_id = vivo.task_ids.next();
+    let task_id = vivo.message_ids.next();
     if let Err(earlier) = vivo.seen.claim(&key, &task_id) {
         return Ok(answer::success(&earlier, 0, &[], warnings));
     }

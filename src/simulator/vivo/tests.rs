@@ -4,6 +4,7 @@ mod auth;
 mod rules;
 mod targets;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};

@@ -114,7 +114,7 @@ impl Accounts {
     pub(super) fn take_rate(&mut self, secret: &str, now_ms: i64) -> Result<(), Refusal> {
         let Some(qps) = self.apps.get(secret).and_then(|app| app.qps) else { return Ok(()) };
         let rate = self.rates.entry(secret.to_owned()).or_insert_with(|| RateMeter::new(qps, now_ms));
-        if rate.take(qps, now_ms) { Ok(()) } else { Err(Refusal::because(200_002, "exceed qps", "exceed qps".into())) }
+        if rate.take(qps, now_ms) { Ok(()) } else { Err(Refusal::new(200_002, "exceed qps")) }
     }
 
     /// The quota a message falls under, refused when it is spent; `None`: unlimited.
@@ -140,7 +140,7 @@ impl Accounts {
         let acked = self.spent.get(&bucket).map_or(0, |spent| spent.today(now_ms));
         if acked >= limit {
             let reason = format!("exceed quota, quota: {limit}, have acked: {acked}");
-            return Err(Refusal::because(200_001, "the daily quota is spent", reason.into()));
+            return Err(Refusal { detail: Some(reason), ..Refusal::new(200_001, "the daily quota is spent") });
         }
         Ok(Some(Quota { bucket, limit, acked }))
     }

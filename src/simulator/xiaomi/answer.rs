@@ -1,31 +1,13 @@
 //! Xiaomi's answer envelope: HTTP 200 and JSON, with the members in the order of the published logs.
 
-use std::borrow::Cow;
-
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use crate::simulator::refusal;
 use crate::simulator::wire::Answer;
 
-/// A refusal by one rule of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: u32,
-    /// For the counters: says which rule, never a value.
-    pub(super) rule: &'static str,
-    /// The vendor's `reason`.
-    pub(super) reason: Cow<'static, str>,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: u32, rule: &'static str) -> Self {
-        Self { code, rule, reason: Cow::Borrowed(rule) }
-    }
-
-    pub(super) const fn because(code: u32, rule: &'static str, reason: Cow<'static, str>) -> Self {
-        Self { code, rule, reason }
-    }
-}
+/// A refusal with one of the codes, which are numbers. Its detail is the vendor's `reason`.
+pub(super) type Refusal = refusal::Refusal<u32>;
 
 /// `data` of a success.
 #[derive(Debug, Serialize)]
@@ -67,37 +49,18 @@ pub(super) fn success(trace_id: &str, data: &Data, accepted: usize, warnings: Ve
 
 /// The answer of a refused request.
 pub(super) fn refused(trace_id: &str, refusal: &Refusal) -> Answer {
-    let answer = failure(trace_id, i64::from(refusal.code), &refusal.reason);
+    let answer = failure(trace_id, i64::from(refusal.code), refusal.detail.as_deref().unwrap_or(refusal.rule));
     Answer { broken_rule: Some(refusal.rule), ..answer }
 }
 
 /// Any error code, also one the document does not list.
 pub(super) fn failure(trace_id: &str, code: i64, reason: &str) -> Answer {
     let body = Failure { result: "error", reason, trace_id, code, description: description(code) };
-    json(code.to_string().into(), &body)
+    json(code.to_string(), &body)
 }
 
-/// The answer of a path the vendor does not serve.
-pub(super) fn not_found() -> Answer {
-    Answer {
-        status: StatusCode::NOT_FOUND,
-        content_type: Some("text/html"),
-        body: b"<html><body><h1>404 Not Found</h1></body></html>".to_vec(),
-        code: "404".into(),
-        broken_rule: Some("unknown path"),
-        ..Answer::default()
-    }
-}
-
-fn json(code: Cow<'static, str>, body: &impl Serialize) -> Answer {
-    Answer {
-        status: StatusCode::OK,
-        content_type: Some("application/json"),
-        // Structs of texts and numbers always serialise.
-        body: serde_json::to_vec(body).unwrap_or_default(),
-        code,
-        ..Answer::default()
-    }
+fn json(code: String, body: &impl Serialize) -> Answer {
+    Answer::json(StatusCode::OK, "application/json", code, body)
 }
 
 /// The vendor's usual `reason` for a code, for scripted answers.

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 use url::{Host, Url};
 
 use super::answer::Refusal;
-use super::fields::utf16_len;
 use super::symbols::is_symbol;
 use super::world::XiaomiTemplate;
 use crate::simulator::form::Form;
+use crate::simulator::text::utf16_len;
 
 const MAX_PAIRS: usize = 10;
 const MAX_PAIRS_CHARACTERS: usize = 1_024;

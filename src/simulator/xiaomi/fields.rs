@@ -2,6 +2,7 @@
 
 use super::answer::Refusal;
 use crate::simulator::form::Form;
+use crate::simulator::text::utf16_len;
 
 /// Titles have fewer than 50 characters, descriptions fewer than 128; counted as UTF-16 units, the safe side.
 const MAX_TITLE: usize = 49;
@@ -74,10 +75,6 @@ pub(super) fn is_notify_id(text: &str) -> bool {
 
 fn integer(form: &Form, name: &str, rule: &'static str) -> Result<Option<i64>, Refusal> {
     form.filled(name).map(str::parse).transpose().map_err(|_| Refusal::new(10_017, rule))
-}
-
-pub(super) fn utf16_len(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
 }
 
 /// Fields sent twice where one is read. The package name may be repeated.

@@ -10,11 +10,7 @@ use crate::simulator::wire::Request;
 /// The most device tokens one call may name (document, section 1).
 const MAX_TARGETS: usize = 1_000;
 
-pub(super) const BAD_SECRET: Refusal = Refusal {
-    code: 21_301,
-    rule: "Invalid application secret.",
-    reason: std::borrow::Cow::Borrowed("Invalid application secret."),
-};
+pub(super) const BAD_SECRET: Refusal = Refusal::new(21_301, "Invalid application secret.");
 
 /// The `AppSecret` of the call: header `Authorization: key=<AppSecret>`, the three letters in lower case.
 pub(super) fn secret(request: &Request) -> Result<&str, Refusal> {

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use super::accounts::Accounts;
-use super::ids::Ids;
+use super::ids::{message_ids, trace_ids};
 use super::receipts::Receipts;
 use super::world::XiaomiWorld;
 use super::{answer, revoke, send};
 use crate::simulator::control::read;
 use crate::simulator::exchange::Shared;
+use crate::simulator::serial::Ids;
 use crate::simulator::wire::{Answer, Request, Wire};
 
 /// One stand-in for one region's host.
@@ -26,18 +27,16 @@ pub(super) struct Xiaomi {
 
 impl Xiaomi {
     pub(super) fn new(world: XiaomiWorld) -> Self {
-        let shared = Shared::new(world.now, world.counters_only);
-        shared.faults.set_latency(world.latency);
         let mut accounts = Accounts::new(world.lenient);
         world.apps.into_iter().for_each(|app| accounts.put_app(app));
         world.channels.into_iter().for_each(|channel| accounts.put_channel(channel));
         world.templates.into_iter().for_each(|template| accounts.put_template(template));
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(world.now, world.counters_only, world.latency)),
             region: world.region,
             checks_notify_id: world.checks_notify_id,
-            message_ids: Ids::new("sdm"),
-            trace_ids: Ids::new("Xdm"),
+            message_ids: message_ids(),
+            trace_ids: trace_ids(),
             receipts: Arc::new(Receipts::new(world.receipt_delay)),
             accounts: Mutex::new(accounts),
         }
@@ -61,7 +60,7 @@ impl Wire for Xiaomi {
 
     fn answer(&self, request: &Request) -> Answer {
         let answered = match self.endpoint(&request.path) {
-            "other" => return answer::not_found(),
+            "other" => return Answer::not_found(),
             "/v1/message/regid/revoke" => revoke::revoke(self, request),
             _ => send::send(self, request),
         };
