@@ -40,7 +40,7 @@ enum Command {
     /// Run the server with simulated vendors and a little world of apps, users and messages
     Demo(demo::DemoArgs),
     /// Run stand-in vendor servers
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Work with API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -68,7 +68,7 @@ async fn execute(arguments: Arguments) -> Outcome {
     // Commands that need no settings work without them.
     match arguments.command {
         Command::Openapi => return openapi::run(),
-        Command::Simulate(options) => return simulate::run(options).await.map_err(Into::into),
+        Command::Simulate(options) => return simulate::run(*options).await.map_err(Into::into),
         _ => {}
     }
     let mut settings = Settings::load(arguments.config.as_deref())?;

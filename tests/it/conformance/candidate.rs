@@ -83,6 +83,25 @@ pub(crate) trait Candidate: Sized {
     }
 }
 
+/// The methods of a candidate about access tokens, by the stand-in in its first field.
+macro_rules! access_tokens {
+    () => {
+        fn expire_access_tokens(&self) -> Option<()> {
+            self.0.expire_access_tokens();
+            Some(())
+        }
+
+        fn revoke_access_tokens(&self) {
+            self.0.revoke_access_tokens();
+        }
+
+        fn access_tokens_granted(&self) -> u64 {
+            self.0.access_tokens_granted()
+        }
+    };
+}
+pub(crate) use access_tokens;
+
 /// How a vendor says something.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Says {

@@ -6,21 +6,16 @@ use rouse::simulator::{Controls, Fault, HuaweiApp, HuaweiSimulator, HuaweiStatus
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{Bench, Candidate, Says};
+use super::{Bench, Candidate, Says, access_tokens};
 use crate::world::{PACKAGE, plain};
 
 const CLIENT: &str = "100123456";
 const SECRET: &str = "9a8b+/c7";
 
-pub(crate) struct Huawei(HuaweiSimulator);
+/// With `true`: every business error comes with HTTP 200. Which status goes with a code is not documented.
+pub(crate) struct Huawei<const ALWAYS_200: bool = false>(HuaweiSimulator);
 
-impl Huawei {
-    async fn in_world(world: HuaweiWorld) -> Self {
-        Self(HuaweiSimulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), world).await.unwrap())
-    }
-}
-
-impl Candidate for Huawei {
+impl<const ALWAYS_200: bool> Candidate for Huawei<ALWAYS_200> {
     const KIND: &'static str = "huawei";
     const DEAD: [&'static str; 2] = ["token_malformed", "token_gone"];
     const TOO_FAST: Says = Says::Status(503);
@@ -32,8 +27,12 @@ impl Candidate for Huawei {
     }
 
     async fn start() -> Self {
-        let world = HuaweiWorld { apps: vec![HuaweiApp::new(CLIENT, SECRET)], ..HuaweiWorld::default() };
-        Self::in_world(world).await
+        let world = HuaweiWorld {
+            apps: vec![HuaweiApp::new(CLIENT, SECRET)],
+            business_status: if ALWAYS_200 { HuaweiStatus::Always200 } else { HuaweiStatus::Http },
+            ..HuaweiWorld::default()
+        };
+        Self(HuaweiSimulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), world).await.unwrap())
     }
 
     fn controls(&self) -> &Controls {
@@ -60,82 +59,10 @@ impl Candidate for Huawei {
         self.0.has_message_id(id)
     }
 
-    fn expire_access_tokens(&self) -> Option<()> {
-        self.0.expire_access_tokens();
-        Some(())
-    }
-
-    fn revoke_access_tokens(&self) {
-        self.0.revoke_access_tokens();
-    }
-
-    fn access_tokens_granted(&self) -> u64 {
-        self.0.access_tokens_granted()
-    }
+    access_tokens!();
 
     fn is_send(path: &str) -> bool {
         path.ends_with("/messages:send")
-    }
-}
-
-/// A stand-in that answers every business error with HTTP 200: the status that goes with a code is not documented.
-pub(crate) struct Always200(Huawei);
-
-impl Candidate for Always200 {
-    const KIND: &'static str = Huawei::KIND;
-    const DEAD: [&'static str; 2] = Huawei::DEAD;
-    const TOO_FAST: Says = Huawei::TOO_FAST;
-    const QUOTA: Option<Says> = Huawei::QUOTA;
-    const REFUSED_MESSAGE: Says = Huawei::REFUSED_MESSAGE;
-
-    fn calls_for(devices: usize) -> usize {
-        Huawei::calls_for(devices)
-    }
-
-    async fn start() -> Self {
-        let apps = vec![HuaweiApp::new(CLIENT, SECRET)];
-        let world = HuaweiWorld { apps, business_status: HuaweiStatus::Always200, ..HuaweiWorld::default() };
-        Self(Huawei::in_world(world).await)
-    }
-
-    fn controls(&self) -> &Controls {
-        self.0.controls()
-    }
-
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        self.0.settings()
-    }
-
-    fn certificate(&self) -> Value {
-        self.0.certificate()
-    }
-
-    fn wrong_secret(&self) -> Value {
-        self.0.wrong_secret()
-    }
-
-    fn token(number: usize) -> String {
-        Huawei::token(number)
-    }
-
-    fn has_message_id(&self, id: &str) -> bool {
-        self.0.has_message_id(id)
-    }
-
-    fn expire_access_tokens(&self) -> Option<()> {
-        self.0.expire_access_tokens()
-    }
-
-    fn revoke_access_tokens(&self) {
-        self.0.revoke_access_tokens();
-    }
-
-    fn access_tokens_granted(&self) -> u64 {
-        self.0.access_tokens_granted()
-    }
-
-    fn is_send(path: &str) -> bool {
-        Huawei::is_send(path)
     }
 }
 
@@ -147,7 +74,7 @@ fn code(code: &'static str) -> Misbehaviour {
 async fn a_fresh_access_token_that_is_refused_too_pauses_the_certificate(pool: PgPool) {
     let bench = Bench::<Huawei>::start(pool).await;
     bench.warm_phone().await;
-    bench.vendor.0.fault(Fault::times(code("80200003"), 2).for_token(Huawei::token(0)));
+    bench.vendor.0.fault(Fault::times(code("80200003"), 2).for_token(Huawei::<false>::token(0)));
     let notification = bench.sent("u0", plain()).await;
     bench.until_state("refused").await;
     bench.idle().await;
@@ -168,7 +95,7 @@ async fn a_token_endpoint_that_fails_loses_no_message(pool: PgPool) {
         (Misbehaviour::Text("<html>".to_owned()), "vendor_fault"),
     ] {
         bench.vendor.revoke_access_tokens();
-        bench.vendor.0.fault(Fault::once(code("80200001")).for_token(Huawei::token(0)));
+        bench.vendor.0.fault(Fault::once(code("80200001")).for_token(Huawei::<false>::token(0)));
         // The send is refused (or there is no token yet), and so is the request for another token.
         if bench.vendor.sends() == 0 {
             bench.vendor.0.clear_faults();
@@ -191,7 +118,7 @@ async fn tokens_of_another_app_pause_the_certificate_and_unbind_nobody(pool: PgP
     let bench = Bench::<Huawei>::with(pool, &[("DISPATCH__SUSPECT_ANSWERS", "5")], plain()).await;
     let users = bench.phones(8).await;
     for number in 0..users.len() {
-        bench.vendor.0.set_token_app(&Huawei::token(number), "999");
+        bench.vendor.0.set_token_app(&Huawei::<false>::token(number), "999");
     }
     for user in &users {
         bench.sent(user, plain()).await;
@@ -207,7 +134,7 @@ async fn tokens_of_another_app_pause_the_certificate_and_unbind_nobody(pool: PgP
 async fn more_devices_than_a_call_takes_go_out_in_several(pool: PgPool) {
     let bench = Bench::<Huawei>::start(pool).await;
     let users = bench.phones(1_000).await;
-    bench.vendor.0.kill_token(&Huawei::token(7));
+    bench.vendor.0.kill_token(&Huawei::<false>::token(7));
     let outcomes = bench.outcomes(&bench.sent_to(&users).await).await;
     assert_eq!(outcomes, json!({"accepted": 999, "token_gone": 1}));
     assert_eq!((bench.vendor.sends(), bench.vendor.0.received_total()), (1, 999));
@@ -220,7 +147,7 @@ async fn badges_go_out_by_number_where_the_launcher_activity_is_known(pool: PgPo
     bench.phones(3).await;
     let to = json!([{"user_id": "u0", "badge": 1}, {"user_id": "u1", "badge": 2}, {"user_id": "u2", "badge": 2}]);
     assert_eq!(bench.outcomes(&bench.sent("", json!({"to": to})).await).await, json!({"accepted": 3}));
-    let badge = |number| bench.vendor.0.inbox(&Huawei::token(number))[0].badge;
+    let badge = |number| bench.vendor.0.inbox(&Huawei::<false>::token(number))[0].badge;
     assert_eq!([badge(0), badge(1), badge(2)], [Some(1), Some(2), Some(2)]);
     assert_eq!(bench.vendor.sends(), 2, "one call for each number");
 }
@@ -238,7 +165,7 @@ async fn who_logs_out_while_an_access_token_is_waited_for_gets_nothing(pool: PgP
     assert_eq!(bench.outcome(&logged_out).await, "cancelled");
     let told = bench.codes(&stays).await;
     assert_eq!(told, ["not sent: judged again first", "80000000"], "what was known of the phone was over a second old");
-    assert_eq!((bench.vendor.sends(), bench.vendor.0.inbox(&Huawei::token(0)).len()), (1, 0));
+    assert_eq!((bench.vendor.sends(), bench.vendor.0.inbox(&Huawei::<false>::token(0)).len()), (1, 0));
     assert_eq!(bench.shown_certificate().await["lane"]["rate_share"], 1.0);
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::world::{APP, World, merged, plain, until};
-pub(crate) use candidate::{Candidate, Says};
+pub(crate) use candidate::{Candidate, Says, access_tokens};
 use tap::Tap;
 
 const ID: i64 = 30_001;
@@ -483,8 +483,8 @@ macro_rules! candidates {
 candidates! {
     apns: crate::conformance::apns::Apns;
     xiaomi: crate::conformance::xiaomi::Xiaomi;
-    huawei: crate::conformance::huawei::Huawei;
-    huawei_always_200: crate::conformance::huawei::Always200;
+    huawei: crate::conformance::huawei::Huawei<false>;
+    huawei_always_200: crate::conformance::huawei::Huawei<true>;
     meizu: crate::conformance::meizu::Meizu;
     vivo: crate::conformance::vivo::Vivo;
     oppo: crate::conformance::oppo::Oppo;

@@ -6,7 +6,7 @@ use rouse::simulator::{Controls, Fault, Misbehaviour, OppoApp, OppoSimulator, Op
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{Bench, Candidate, Says};
+use super::{Bench, Candidate, Says, access_tokens};
 use crate::world::{PACKAGE, plain};
 
 const KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
@@ -63,18 +63,7 @@ impl Candidate for Oppo {
         self.0.has_message_id(id)
     }
 
-    fn expire_access_tokens(&self) -> Option<()> {
-        self.0.expire_access_tokens();
-        Some(())
-    }
-
-    fn revoke_access_tokens(&self) {
-        self.0.revoke_access_tokens();
-    }
-
-    fn access_tokens_granted(&self) -> u64 {
-        self.0.access_tokens_granted()
-    }
+    access_tokens!();
 
     fn is_send(path: &str) -> bool {
         path != "/server/v1/auth"

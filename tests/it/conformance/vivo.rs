@@ -10,7 +10,7 @@ use rouse::simulator::{Controls, Latency, VivoApp, VivoSimulator, VivoWorld};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{Bench, Candidate, Says};
+use super::{Bench, Candidate, Says, access_tokens};
 use crate::world::{PACKAGE, plain};
 
 const APP_ID: u64 = 100_215_079;
@@ -76,18 +76,7 @@ impl Candidate for Vivo {
         self.0.has_message_id(id)
     }
 
-    fn expire_access_tokens(&self) -> Option<()> {
-        self.0.expire_access_tokens();
-        Some(())
-    }
-
-    fn revoke_access_tokens(&self) {
-        self.0.revoke_access_tokens();
-    }
-
-    fn access_tokens_granted(&self) -> u64 {
-        self.0.access_tokens_granted()
-    }
+    access_tokens!();
 
     fn is_send(path: &str) -> bool {
         path != "/message/auth"

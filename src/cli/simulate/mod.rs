@@ -1,21 +1,26 @@
 //! `rouse simulate`: stand-in vendor servers for trying Rouse, or an app's server, without any vendor account.
 
+mod ca_file;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::simulator::{
-    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Latency,
-    StartError, XiaomiApp, XiaomiSimulator, XiaomiWorld,
+    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, HuaweiApp,
+    HuaweiSimulator, HuaweiWorld, Latency, MeizuApp, MeizuSimulator, MeizuWorld, OppoApp, OppoSimulator, OppoWorld,
+    StartError, VivoApp, VivoSimulator, VivoWorld, XiaomiApp, XiaomiSimulator, XiaomiWorld,
 };
+use ca_file::CaFile;
 
 /// Options of `rouse simulate`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SimulateArgs {
-    /// Where Xiaomi's stand-in listens; loopback only. Port 0 takes any free port
+    /// Where Xiaomi's stand-in listens, and the others on the ports after it: APNs (production, sandbox), Huawei, Meizu,
+    /// vivo, OPPO; loopback only. Port 0 takes any free ports
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
     pub listen: SocketAddr,
     /// An app the vendor knows: its `AppSecret` and its package. May be given several times; without any, and with
@@ -39,6 +44,19 @@ pub(super) struct SimulateArgs {
     /// the end
     #[arg(long, value_name = "PATH")]
     pub ca_file: Option<PathBuf>,
+    /// An app that Huawei knows: its OAuth client id and secret. May be given several times; without any, and with
+    /// --lenient, every app is known. The same holds for the next three
+    #[arg(long = "huawei-app", value_name = "CLIENTID:SECRET", value_parser = parse_parts::<2>)]
+    pub huawei_apps: Vec<[String; 2]>,
+    /// An app that Meizu knows: its AppID and its `AppSecret`
+    #[arg(long = "meizu-app", value_name = "APPID:SECRET", value_parser = parse_parts::<2>)]
+    pub meizu_apps: Vec<[String; 2]>,
+    /// An app that vivo knows: its AppID (digits), AppKey and `AppSecret`
+    #[arg(long = "vivo-app", value_name = "APPID:APPKEY:SECRET", value_parser = parse_parts::<3>)]
+    pub vivo_apps: Vec<[String; 3]>,
+    /// An app that OPPO knows: its AppKey and its `MasterSecret`
+    #[arg(long = "oppo-app", value_name = "APPKEY:MASTERSECRET", value_parser = parse_parts::<2>)]
+    pub oppo_apps: Vec<[String; 2]>,
     /// Take any secret, package, channel, template, signing key and topic; everything else is checked as usual
     #[arg(long)]
     pub lenient: bool,
@@ -97,6 +115,12 @@ pub(super) enum SimulateError {
         /// What is wrong with it.
         source: ApnsCredentialError,
     },
+    /// An AppID of vivo's is no number.
+    #[error("{id} is no AppID of vivo's: it must be digits")]
+    VivoAppId {
+        /// What was given.
+        id: String,
+    },
     /// The CA of the stand-ins could not be made.
     #[error("cannot make a CA")]
     Authority(#[source] ApnsCredentialError),
@@ -125,22 +149,35 @@ pub(super) enum SimulateError {
 pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let authority = ApnsAuthority::generate().map_err(SimulateError::Authority)?;
     let apns = apns_world(&args, &authority)?;
+    let next = |steps| after(args.listen, steps);
     let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
-    let production = ApnsSimulator::start(args.apns_listen.unwrap_or(after(args.listen, 1)), apns.clone()).await?;
+    let production = ApnsSimulator::start(args.apns_listen.unwrap_or(next(1)), apns.clone()).await?;
     let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..apns };
-    let sandbox = ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(after(args.listen, 2)), sandbox).await?;
-    let ca_file = CaFile::write(&args, &authority, production.addr().port())?;
+    let sandbox = ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(next(2)), sandbox).await?;
+    let huawei = HuaweiSimulator::start(next(3), huawei_world(&args)).await?;
+    let meizu = MeizuSimulator::start(next(4), meizu_world(&args)).await?;
+    let vivo = VivoSimulator::start(next(5), vivo_world(&args)?).await?;
+    let oppo = OppoSimulator::start(next(6), oppo_world(&args)).await?;
+    let ca_file = CaFile::write(args.ca_file.as_deref(), &authority, production.addr().port())?;
     let settings = [
         ("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url()),
         ("apns", "ROUSE_VENDORS__APNS__PRODUCTION", production.url()),
         ("apns", "ROUSE_VENDORS__APNS__SANDBOX", sandbox.url()),
         ("apns", "ROUSE_VENDORS__EXTRA_CA_FILE", ca_file.path.display().to_string()),
+        ("huawei", "ROUSE_VENDORS__HUAWEI__PUSH", huawei.url()),
+        ("huawei", "ROUSE_VENDORS__HUAWEI__TOKEN", huawei.url()),
+        ("meizu", "ROUSE_VENDORS__MEIZU__PUSH", meizu.url()),
+        ("vivo", "ROUSE_VENDORS__VIVO__PUSH", vivo.url()),
+        ("oppo", "ROUSE_VENDORS__OPPO__CN", oppo.url()),
     ];
     print(&mut io::stdout().lock(), &settings).map_err(SimulateError::Output)?;
     end_signal().await.map_err(SimulateError::Signal)?;
     xiaomi.stop().await;
     production.stop().await;
     sandbox.stop().await;
+    for standin in [&*huawei, &meizu, &vivo, &oppo] {
+        standin.stop().await;
+    }
     Ok(())
 }
 
@@ -148,43 +185,6 @@ pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
 fn after(addr: SocketAddr, steps: u16) -> SocketAddr {
     let port = if addr.port() == 0 { 0 } else { addr.port().saturating_add(steps) };
     SocketAddr::new(addr.ip(), port)
-}
-
-/// The written CA certificate. One that nobody named is removed at the end.
-struct CaFile {
-    path: PathBuf,
-    is_temporary: bool,
-}
-
-impl CaFile {
-    fn write(args: &SimulateArgs, authority: &ApnsAuthority, port: u16) -> Result<Self, SimulateError> {
-        let is_temporary = args.ca_file.is_none();
-        let path = args.ca_file.clone();
-        let path = path.unwrap_or_else(|| std::env::temp_dir().join(format!("rouse-simulate-{port}-ca.pem")));
-        let failed = |source| SimulateError::CaFile { path: path.clone(), source };
-        // The setting must hold wherever Rouse is started.
-        let path = std::path::absolute(&path).map_err(failed)?;
-        replace(&path, authority.ca_pem()).map_err(failed)?;
-        Ok(Self { path, is_temporary })
-    }
-}
-
-impl Drop for CaFile {
-    fn drop(&mut self) {
-        if self.is_temporary
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::debug!(%error, "the CA certificate stays where it is");
-        }
-    }
-}
-
-/// Writes a new file and puts it in the place of the old one, so that a link that somebody left there is not followed.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(format!(".{}", std::process::id()));
-    std::fs::File::create_new(&new)?.write_all(text.as_bytes())?;
-    std::fs::rename(&new, path)
 }
 
 /// What both environments of APNs are told.
@@ -217,6 +217,50 @@ fn world(args: &SimulateArgs) -> XiaomiWorld {
     }
 }
 
+fn huawei_world(args: &SimulateArgs) -> HuaweiWorld {
+    HuaweiWorld {
+        lenient: args.lenient || args.huawei_apps.is_empty(),
+        counters_only: args.counters_only,
+        latency: Latency::fixed(args.latency_ms),
+        apps: args.huawei_apps.iter().map(|[id, secret]| HuaweiApp::new(id, secret)).collect(),
+        ..HuaweiWorld::default()
+    }
+}
+
+fn meizu_world(args: &SimulateArgs) -> MeizuWorld {
+    MeizuWorld {
+        lenient: args.lenient || args.meizu_apps.is_empty(),
+        counters_only: args.counters_only,
+        latency: Latency::fixed(args.latency_ms),
+        apps: args.meizu_apps.iter().map(|[id, secret]| MeizuApp::new(id, secret)).collect(),
+        ..MeizuWorld::default()
+    }
+}
+
+fn vivo_world(args: &SimulateArgs) -> Result<VivoWorld, SimulateError> {
+    let app = |[id, key, secret]: &[String; 3]| {
+        let number = id.parse().map_err(|_| SimulateError::VivoAppId { id: id.clone() })?;
+        Ok(VivoApp::new(number, key, secret))
+    };
+    Ok(VivoWorld {
+        lenient: args.lenient || args.vivo_apps.is_empty(),
+        counters_only: args.counters_only,
+        latency: Latency::fixed(args.latency_ms),
+        apps: args.vivo_apps.iter().map(app).collect::<Result<_, SimulateError>>()?,
+        ..VivoWorld::default()
+    })
+}
+
+fn oppo_world(args: &SimulateArgs) -> OppoWorld {
+    OppoWorld {
+        lenient: args.lenient || args.oppo_apps.is_empty(),
+        counters_only: args.counters_only,
+        latency: Latency::fixed(args.latency_ms),
+        apps: args.oppo_apps.iter().map(|[key, secret]| OppoApp::new(key, secret)).collect(),
+        ..OppoWorld::default()
+    }
+}
+
 /// One account per secret, with all its packages.
 fn apps(given: &[App]) -> Vec<XiaomiApp> {
     let mut apps: Vec<XiaomiApp> = Vec::new();
@@ -244,6 +288,13 @@ fn parse_app(text: &str) -> Result<App, String> {
         }
         _ => Err("expected SECRET=PACKAGE".to_owned()),
     }
+}
+
+/// The last part may hold `:`, the others cannot.
+fn parse_parts<const N: usize>(text: &str) -> Result<[String; N], String> {
+    let parts: Vec<String> = text.splitn(N, ':').map(str::to_owned).collect();
+    let is_whole = parts.iter().all(|part| !part.is_empty());
+    parts.try_into().ok().filter(|_| is_whole).ok_or_else(|| format!("expected {N} parts with colons between"))
 }
 
 /// Paths may hold `:`, the rest cannot.
@@ -340,30 +391,32 @@ mod tests {
     }
 
     #[test]
+    fn the_other_vendors_take_any_app_until_one_is_given() {
+        let args = parse(&[]).unwrap();
+        assert!(huawei_world(&args).lenient && meizu_world(&args).lenient && oppo_world(&args).lenient);
+        assert!(vivo_world(&args).unwrap().lenient);
+        let one = ["--huawei-app", "1:a:b", "--meizu-app", "2:c", "--vivo-app", "3:k:s", "--oppo-app", "k:m"];
+        let args = parse(&one).unwrap();
+        let huawei = huawei_world(&args);
+        assert_eq!((huawei.lenient, huawei.apps[0].client_secret.as_str()), (false, "a:b"));
+        let vivo = vivo_world(&args).unwrap();
+        assert_eq!((vivo.apps[0].app_id, vivo.apps[0].app_key.as_str()), (3, "k"));
+        assert_eq!(
+            (meizu_world(&args).apps[0].app_id.as_str(), oppo_world(&args).apps[0].app_key.as_str()),
+            ("2", "k")
+        );
+        for wrong in [["--huawei-app", "1"], ["--vivo-app", "3:k"], ["--oppo-app", ":m"], ["--meizu-app", "2:"]] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
+        let letters = parse(&["--vivo-app", "x:k:s"]).unwrap();
+        assert!(matches!(vivo_world(&letters), Err(SimulateError::VivoAppId { .. })));
+    }
+
+    #[test]
     fn the_stand_ins_for_apns_listen_next_to_the_first() {
         let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
         assert_eq!(after(addr("127.0.0.1:7300"), 2), addr("127.0.0.1:7302"));
         assert_eq!(after(addr("[::1]:0"), 1), addr("[::1]:0"));
-    }
-
-    #[test]
-    fn the_ca_is_written_in_place_of_the_old_one_and_removed_unless_it_was_asked_for() {
-        let authority = ApnsAuthority::generate().unwrap();
-        let path = std::env::temp_dir().join(format!("rouse-simulate-test-{}-ca.pem", std::process::id()));
-        let named = parse(&["--ca-file", path.to_str().unwrap()]).unwrap();
-        for _ in 0..2 {
-            drop(CaFile::write(&named, &authority, 1).unwrap());
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), authority.ca_pem());
-        }
-        std::fs::remove_file(&path).unwrap();
-        let port = u16::try_from(std::process::id() % 60_000).unwrap();
-        let unnamed = CaFile::write(&parse(&[]).unwrap(), &authority, port).unwrap();
-        let path = unnamed.path.clone();
-        assert!(path.is_absolute() && path.exists());
-        drop(unnamed);
-        assert!(!path.exists());
-        let nowhere = parse(&["--ca-file", "/no/such/directory/ca.pem"]).unwrap();
-        assert!(matches!(CaFile::write(&nowhere, &authority, 1), Err(SimulateError::CaFile { .. })));
     }
 
     #[tokio::test]
