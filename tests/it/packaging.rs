@@ -14,6 +14,7 @@ const OTHERS: [&str; 6] = [
     "ROUSE_FAULTS",
     "ROUSE_SOAK_SEED",
     "ROUSE_SHOW_BYTES",
+    "ROUSE_SHOW_TABLE",
 ];
 
 fn root() -> &'static Path {
