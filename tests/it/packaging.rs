@@ -7,7 +7,7 @@ use std::time::Duration;
 use rouse::config::Settings;
 
 /// Names that are no settings: the file to read, the placeholder of a rule, the rounds of a test.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "ROUSE_CONFIG_FILE",
     "ROUSE_SECTION__KEY",
     "ROUSE_KILL_ROUNDS",
