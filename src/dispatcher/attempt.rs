@@ -21,11 +21,13 @@ use crate::domain::session::BindingStatus;
 use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
 use crate::telemetry;
-use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::outcome::{Outcome, Progress, Reason};
 use crate::vendor::{Clearance, Push, QuotaReset, Target, Vendor};
 
 /// The reason in the trace of what a caller cancelled.
 pub const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
+/// How often a parcel may come back to the front of its lane without an attempt.
+const MAX_PUT_BACKS: u8 = 3;
 /// Retries sooner than this stay in memory.
 const IN_MEMORY_RETRY: Duration = Duration::from_secs(1);
 
@@ -56,7 +58,9 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
         return;
     }
     // Until nothing was taken away while the database was asked.
-    let mut is_stale = parcel.judged_at.elapsed() > FRESH_FOR;
+    // Who takes several steps needs what is left of the second for them.
+    let fresh_for = if vendor.takes_steps() { FRESH_FOR / 2 } else { FRESH_FOR };
+    let mut is_stale = parcel.judged_at.elapsed() > fresh_for;
     loop {
         match judge_again(inner, lane, &mut parcel, is_stale).await {
             Judgement::Fresh if !parcel.deliveries.is_empty() => break,
@@ -98,7 +102,7 @@ async fn end_cancelled(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: Parcel) {
 }
 
 /// A bug in an adapter must not take the message or the lane with it.
-fn guarded<T>(adapter: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn guarded<T>(adapter: impl FnOnce() -> T) -> Option<T> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(adapter));
     if result.is_err() {
         tracing::error!("an adapter panicked");
@@ -115,16 +119,16 @@ async fn send(
     class: &str,
 ) {
     let began_at = inner.clock.now();
-    let clearance = if vendor.takes_steps() { clearance(inner, &parcel) } else { Clearance::given() };
+    let started = Instant::now();
+    let clearance = if vendor.takes_steps() { clearance(inner, &parcel, started) } else { Clearance::given() };
     let mut push = render(&parcel, inner.clock.database_now(), clearance);
     let is_fit = guarded(|| vendor.fit(&mut push)).is_some();
     let targets: Vec<Target> = parcel
         .deliveries
         .iter()
-        .map(|held| Target { delivery_id: held.delivery_id, token: held.token.clone(), is_retry: held.attempts > 0 })
+        .map(|held| Target { delivery_id: held.delivery_id, token: held.token.clone() })
         .collect();
     telemetry::metrics::call_started(vendor.kind(), parcel.notification.notification_id, began_at);
-    let started = Instant::now();
     let panicked = || Outcome::new(Reason::Unrecognised).with_code("adapter panicked").for_each(targets.len());
     let mut outcomes = if is_fit {
         let call = std::panic::AssertUnwindSafe(vendor.send(&push, &targets)).catch_unwind();
@@ -139,8 +143,13 @@ async fn send(
     telemetry::metrics::call_ended(vendor.kind(), elapsed);
     // An adapter that answers too few outcomes has a bug; the message is not lost for it.
     outcomes.resize_with(targets.len(), || Outcome::new(Reason::Unrecognised).with_code("no outcome for this target"));
-    if outcomes.len() > 1 && outcomes.iter().all(|outcome| outcome.is_of_one) {
+    if outcomes.len() > 1 && outcomes.iter().all(Outcome::is_for_one) {
         divide(lane, parcel);
+        return;
+    }
+    let (parcel, outcomes) = put_back(lane, parcel, outcomes);
+    if outcomes.is_empty() {
+        lane.state().breaker.abandon_probe();
         return;
     }
     let verdict = weigh(inner, lane, entry, &parcel.notification, &outcomes, began_at);
@@ -164,14 +173,34 @@ async fn send(
     }
     for (wait, deliveries) in soon {
         let notification = Arc::clone(&parcel.notification);
-        let judged_at = Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now);
-        let parcel = Parcel { notification, judged_at, deliveries, ..parcel };
+        let parcel = Parcel { notification, judged_at: long_ago(), put_backs: 0, deliveries, ..parcel };
         retry_in_memory(inner, lane, parcel, wait);
     }
 }
 
-/// Whether another request may start for these devices: what is asked before a call, once more.
-fn clearance(inner: &Arc<Inner>, parcel: &Parcel) -> Clearance {
+/// What was not sent goes to the front of the lane, to be judged anew; the rest is answered. Not for ever: then it is an
+/// attempt like any other.
+fn put_back(lane: &Arc<Lane>, parcel: Parcel, outcomes: Vec<Outcome>) -> (Parcel, Vec<Outcome>) {
+    if parcel.put_backs >= MAX_PUT_BACKS || outcomes.iter().all(|outcome| outcome.progress != Progress::PutBack) {
+        return (parcel, outcomes);
+    }
+    let pairs = parcel.deliveries.into_iter().zip(outcomes);
+    let (back, told): (Vec<_>, Vec<_>) = pairs.partition(|(_, outcome)| outcome.progress == Progress::PutBack);
+    let deliveries = back.into_iter().map(|(held, _)| held).collect();
+    let (notification, judged_at) = (Arc::clone(&parcel.notification), long_ago());
+    lane.push_front(Parcel { notification, judged_at, put_backs: parcel.put_backs + 1, deliveries, ..parcel });
+    let (deliveries, outcomes) = told.into_iter().unzip();
+    (Parcel { notification: parcel.notification, deliveries, ..parcel }, outcomes)
+}
+
+/// A time at which nothing that is known of devices can be trusted any more.
+fn long_ago() -> Instant {
+    Instant::now().checked_sub(FRESH_FOR * 2).unwrap_or_else(Instant::now)
+}
+
+/// Whether another request may start for these devices: what is asked before a call, once more. What was known of them when
+/// the call started is trusted a little longer, so that a slow database stops nobody.
+fn clearance(inner: &Arc<Inner>, parcel: &Parcel, started: Instant) -> Clearance {
     let inner = Arc::clone(inner);
     let owner = inner.instance.id();
     let (judged_at, expires_at, notification) = (parcel.judged_at, parcel.expires_at, Arc::clone(&parcel.notification));
@@ -181,7 +210,7 @@ fn clearance(inner: &Arc<Inner>, parcel: &Parcel) -> Clearance {
         let is_revoked = |(user_id, device_id): &(String, String)| {
             inner.revocations.since(judged_at, notification.app_id, user_id, device_id)
         };
-        judged_at.elapsed() <= FRESH_FOR
+        (judged_at.elapsed() <= FRESH_FOR || started.elapsed() <= FRESH_FOR / 2)
             && inner.instance.may_send()
             && inner.instance.id() == owner
             && expires_at > inner.clock.database_now()
@@ -262,12 +291,9 @@ fn weigh(
     let dead = count(|reason| matches!(reason, Reason::TokenGone | Reason::TokenMalformed));
     let accepted = count(|reason| reason == Reason::Accepted);
     let is_outage = outcomes.iter().all(|outcome| outcome.reason.is_outage());
-    let vendor = entry.certificate.vendor;
-    let has_own_options = notification.android().is_some_and(|info| info.speaks_to(vendor));
-    let is_suspect = outcomes.iter().all(|outcome| {
-        // What the message itself asked for may be what the vendor refuses.
-        outcome.is_suspect && !(has_own_options && outcome.reason == Reason::PayloadRefused)
-    });
+    // What the message itself asked for may be what the vendor refuses.
+    let has_options = notification.android().is_some();
+    let is_suspect = outcomes.iter().all(|outcome| outcome.is_suspect && !(outcome.blames_options && has_options));
     let mut state = lane.state();
     let opened = state.breaker.record(is_outage, Instant::now());
     let revision = entry.certificate.revision;
@@ -333,9 +359,11 @@ async fn conclude(
 ) -> Option<(Duration, Held)> {
     let attempt = held.attempts.saturating_add(1);
     let now = call.ended_at;
-    // Time to live 0 means one attempt.
+    // Time to live 0 means one attempt; where the vendor was not even asked, its turn has not come.
+    let is_used_up =
+        notification.content.ttl_s == 0 && matches!(outcome.progress, Progress::Asked | Progress::RefusedForOne);
     let lead = (now - inner.clock.database_now()).max(chrono::TimeDelta::zero());
-    let end_of_time = if notification.content.ttl_s == 0 { now } else { expires_at + lead };
+    let end_of_time = if is_used_up { now } else { expires_at + lead };
     let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, call.jitter);
     let next = match next {
         // The caller cancelled it while it was on the wire.

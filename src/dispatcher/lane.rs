@@ -37,6 +37,8 @@ pub struct Parcel {
     pub expires_at: DateTime<Utc>,
     /// When their devices were last looked at.
     pub judged_at: Instant,
+    /// How often it came back from a call that was not made.
+    pub put_backs: u8,
     pub deliveries: Vec<Held>,
 }
 
@@ -288,6 +290,7 @@ mod tests {
             is_backlog: false,
             expires_at: DateTime::UNIX_EPOCH,
             judged_at: Instant::now(),
+            put_backs: 0,
             deliveries: (1..=deliveries).map(held).collect(),
         }
     }

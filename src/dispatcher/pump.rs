@@ -109,7 +109,8 @@ fn turn(inner: &Inner, lane: &Lane) -> Turn {
         RateUnit::Devices => whole_units(rate * state.pacer.share()),
     };
     let database_now = inner.clock.database_now();
-    let Some(parcel) = state.pop(|parcel| vendor.batch(parcel.time_to_live(database_now)).min(most)) else {
+    let batch = |parcel: &Parcel| vendor.batch(parcel.time_to_live(database_now));
+    let Some(parcel) = state.pop(|parcel| attempt::guarded(|| batch(parcel)).unwrap_or(1).min(most)) else {
         return Turn::Idle;
     };
     if limits.rate_unit == RateUnit::Devices {

@@ -205,6 +205,7 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
                 is_backlog: true,
                 expires_at: row.expires_at,
                 judged_at: judged_at.checked_sub(Duration::from_hours(1)).unwrap_or(judged_at),
+                put_backs: 0,
                 deliveries: Vec::new(),
             })
             .deliveries

@@ -93,9 +93,14 @@ impl Notification {
         self.android().and_then(field).filter(|text| !text.is_empty())
     }
 
-    /// The sound of this message on Android: a raw resource of the app, `default` or nothing.
-    pub fn android_sound(&self) -> Option<&str> {
-        self.android_text(|info| info.sound.as_deref()).or(self.content.sound.as_deref())
+    /// The sound of this message on Android: of the message, else `default` of the certificate.
+    pub fn android_sound<'a>(&'a self, default: Option<&'a str>) -> AndroidSound<'a> {
+        let own = self.android_text(|info| info.sound.as_deref()).or(self.content.sound.as_deref());
+        match own.or(default) {
+            None | Some("default") => AndroidSound::Default,
+            Some("none") => AndroidSound::None,
+            Some(resource) => AndroidSound::Resource(resource),
+        }
     }
 
     /// The app's own data, with Tencent's `Ext` under its customary key `ext`.
@@ -115,6 +120,17 @@ impl Notification {
         let accepted_at = DateTime::from_timestamp_millis(accepted_ms).unwrap_or(DateTime::UNIX_EPOCH);
         accepted_at + if time_to_live.is_zero() { ONE_ATTEMPT_GRACE } else { time_to_live }
     }
+}
+
+/// What is heard on an Android phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AndroidSound<'a> {
+    /// The phone's own.
+    Default,
+    /// Nothing.
+    None,
+    /// A raw resource of the app.
+    Resource(&'a str),
 }
 
 /// What the adapters get.

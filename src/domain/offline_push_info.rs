@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::certificate::VendorKind;
 use super::text::Text;
 
 /// The whole object. Unknown members are refused, so that a typing error is not a silent loss.
@@ -106,36 +105,6 @@ pub struct AndroidInfo {
     #[serde(rename = "MeiZuNoticeMsgType", skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub meizu_notice_msg_type: Option<u8>,
-}
-
-impl AndroidInfo {
-    /// Whether it says anything to this vendor: then what the vendor does not like may be the message's fault, and not that of
-    /// the certificate.
-    pub fn speaks_to(&self, vendor: VendorKind) -> bool {
-        match vendor {
-            VendorKind::Huawei => {
-                self.huawei_channel_id.is_some()
-                    || self.huawei_category.is_some()
-                    || self.huawei_importance.is_some()
-                    || self.huawei_image.is_some()
-            }
-            VendorKind::Xiaomi => {
-                self.xiaomi_channel_id.is_some()
-                    || self.xiaomi_template_id.is_some()
-                    || self.xiaomi_template_param.is_some()
-            }
-            VendorKind::Oppo => {
-                self.oppo_channel_id.is_some()
-                    || self.oppo_category.is_some()
-                    || self.oppo_notify_level.is_some()
-                    || self.oppo_private_msg_template_id.is_some()
-                    || self.oppo_private_title_parameters.is_some()
-                    || self.oppo_private_content_parameters.is_some()
-            }
-            VendorKind::Vivo => self.vivo_classification.is_some() || self.vivo_category.is_some(),
-            _ => false,
-        }
-    }
 }
 
 /// Options of APNs.

@@ -383,7 +383,7 @@ fn submit(
             let notification = Arc::clone(notification);
             // The one that was stored; the instance may have been given up since the deliveries were planned.
             let deliveries = part.deliveries.into_iter().map(|held| Held { owner, ..held }).collect();
-            let parcel = Parcel { notification, is_backlog: false, expires_at, judged_at, deliveries };
+            let parcel = Parcel { notification, is_backlog: false, expires_at, judged_at, put_backs: 0, deliveries };
             dispatcher.submit(part.certificate_id, parcel);
         }
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::http::Reply;
-use super::outcome::{Outcome, Reason};
+use super::outcome::{Outcome, Progress, Reason};
 use crate::domain::certificate::VendorKind;
 
 /// Who failed to get a token is not asked again for this long: everybody takes the same failure.
@@ -22,13 +22,18 @@ const MAX_REPLACED: usize = 5;
 const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A token as the vendor gave it out.
-#[derive(Debug)]
 pub(super) struct Granted {
     pub value: String,
     /// When the next one is fetched, ahead of time.
     pub renew_after: Duration,
     /// When it is no longer sent.
     pub usable_for: Duration,
+}
+
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Granted").field("usable_for", &self.usable_for).finish_non_exhaustive()
+    }
 }
 
 /// Fetches a token from the vendor.
@@ -50,8 +55,7 @@ pub(super) fn refused(reply: &Reply, code: Option<String>) -> Outcome {
     };
     let code = code.unwrap_or_else(|| format!("HTTP {status}"));
     let outcome = Outcome::new(reason).with_code(format!("token: {code}"));
-    // "Too fast" is about requests for tokens, not about pushes.
-    Outcome { retry_after: reply.retry_after(), spares_lane: true, ..outcome }
+    Outcome { retry_after: reply.retry_after(), ..outcome }
 }
 
 /// See the module.
@@ -175,6 +179,8 @@ impl AccessToken {
                 Ok(value)
             }
             Err(outcome) => {
+                // "Too fast" is about requests for tokens, not about pushes.
+                let outcome = Outcome { progress: Progress::Unasked, spares_lane: true, ..outcome };
                 past.failure = Some((Instant::now(), outcome.clone()));
                 Err(outcome)
             }
@@ -203,6 +209,7 @@ mod tests {
         grants: Arc<AtomicU32>,
         failures: Arc<AtomicU32>,
         renew_after: Duration,
+        usable_for: Duration,
     }
 
     #[async_trait]
@@ -214,13 +221,13 @@ mod tests {
             if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
                 return Err(Outcome::new(Reason::VendorFault).with_code("token"));
             }
-            let usable_for = Duration::from_mins(1);
-            Ok(Granted { value: number.to_string(), renew_after: self.renew_after, usable_for })
+            let Self { renew_after, usable_for, .. } = *self;
+            Ok(Granted { value: number.to_string(), renew_after, usable_for })
         }
     }
 
     fn counted(renew_after: Duration) -> (Counter, Arc<AccessToken>) {
-        let counter = Counter { renew_after, ..Counter::default() };
+        let counter = Counter { renew_after, usable_for: Duration::from_mins(1), ..Counter::default() };
         (counter.clone(), Arc::new(AccessToken::new(VendorKind::Vivo, counter)))
     }
 
@@ -285,7 +292,10 @@ mod tests {
     async fn a_failure_is_shared_by_all_who_waited_for_it() {
         let (counter, token) = counted(Duration::from_mins(1));
         counter.failures.store(u32::MAX, Ordering::SeqCst);
-        assert!(all(&token, 50).await.into_iter().all(|value| value.is_err()));
+        for value in all(&token, 50).await {
+            let outcome = value.unwrap_err();
+            assert_eq!((outcome.progress, outcome.spares_lane), (Progress::Unasked, true), "no push was asked for");
+        }
         assert!(token.current().await.is_err());
         assert_eq!(counter.grants.load(Ordering::SeqCst), 1);
         counter.failures.store(0, Ordering::SeqCst);
@@ -294,9 +304,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_that_ended_is_not_sent() {
+        let usable_for = Duration::from_millis(30);
+        let token = Arc::new(AccessToken::new(
+            VendorKind::Vivo,
+            Counter { renew_after: usable_for, usable_for, ..Counter::default() },
+        ));
+        assert_eq!(&*token.current().await.unwrap(), "0");
+        tokio::time::sleep(usable_for).await;
+        assert_eq!(&*token.current().await.unwrap(), "1");
+    }
+
+    #[tokio::test]
     async fn the_token_is_not_shown() {
-        let (_, token) = counted(Duration::from_mins(1));
+        let (counter, token) = counted(Duration::from_mins(1));
         token.current().await.unwrap();
-        assert!(!format!("{token:?}").contains("value"));
+        let granted = Granted { value: "s3cret".to_owned(), ..counter.grant().await.unwrap() };
+        assert!(!format!("{token:?} {granted:?}").contains("s3cret") && !format!("{token:?}").contains("value"));
     }
 }

@@ -89,7 +89,7 @@ where
         Err(outcome) => return all(&outcome),
     };
     if !push.clearance.holds() {
-        return all(&Outcome::not_sent());
+        return all(&Outcome::put_back());
     }
     let answered = call(Arc::clone(&used)).await;
     match answered.token {
@@ -103,7 +103,7 @@ where
     match token.replace(&used).await {
         Err(outcome) => all(&outcome),
         Ok(None) => answered.outcomes,
-        Ok(Some(_)) if !push.clearance.holds() => all(&Outcome::not_sent()),
+        Ok(Some(_)) if !push.clearance.holds() => all(&Outcome::put_back()),
         Ok(Some(another)) => call(another).await.outcomes,
     }
 }

@@ -53,7 +53,7 @@ pub struct Push {
     pub time_to_live: Duration,
     /// When it ends: the same at every attempt.
     pub expires_at: DateTime<Utc>,
-    /// To be asked before every request but the first one that starts at once.
+    /// To be asked before every request, where a push may need several or wait before the first.
     pub clearance: Clearance,
 }
 
@@ -81,7 +81,7 @@ impl Clearance {
 
 impl std::fmt::Debug for Clearance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Clearance").field(&self.holds()).finish()
+        f.write_str("Clearance")
     }
 }
 
@@ -124,8 +124,6 @@ fn cut(field: &'static str, text: &mut String, limit: TextLimit, cuts: &mut Vec<
 pub struct Target {
     pub delivery_id: DeliveryId,
     pub token: String,
-    /// It was tried before.
-    pub is_retry: bool,
 }
 
 /// What a vendor's document bounds.
@@ -173,7 +171,7 @@ pub trait Vendor: Send + Sync + 'static {
     }
 
     /// Whether [`Vendor::send`] may make several requests, one after the other, or wait for an access token: then it asks
-    /// [`Push::clearance`] in between.
+    /// [`Push::clearance`] before each.
     fn takes_steps(&self) -> bool {
         false
     }

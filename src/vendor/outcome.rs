@@ -110,6 +110,20 @@ impl Reason {
     }
 }
 
+/// How far an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The vendor was asked to push.
+    Asked,
+    /// It was not: no access token could be had. A time to live of one attempt is not used up by it.
+    Unasked,
+    /// It was not, and no attempt is recorded: the delivery is judged and sent anew at once.
+    PutBack,
+    /// It was, and refused the whole call for one bad target without saying which; nothing was sent. A call with several
+    /// targets is divided, its halves judged and sent anew.
+    RefusedForOne,
+}
+
 /// One attempt's ending for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -122,18 +136,23 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// The answer hints at a wrong configuration: several in a row pause the certificate.
     pub is_suspect: bool,
+    /// A suspect answer that options of the message itself may have caused: then it says nothing of the certificate.
+    pub blames_options: bool,
+    pub progress: Progress,
     /// When a spent quota is full again, where it is not the vendor's usual time.
     pub quota_reset: Option<QuotaReset>,
     /// `rate_limited` for this target alone: its delivery waits, the lane keeps its pace.
     pub spares_lane: bool,
-    /// The vendor refused the whole call for one bad target and does not say which; nothing was sent. A call with several
-    /// targets is divided, and what is left of it judged and sent anew.
-    pub is_of_one: bool,
     /// Since when the vendor knows that the token is dead, where it says so: a binding reported later stays.
     pub gone_since: Option<DateTime<Utc>>,
 }
 
 impl Outcome {
+    /// Whether the call it ended was refused for one of its targets, nobody knows which.
+    pub fn is_for_one(&self) -> bool {
+        self.progress == Progress::RefusedForOne
+    }
+
     /// An outcome with nothing but its reason.
     pub const fn new(reason: Reason) -> Self {
         Self {
@@ -142,16 +161,19 @@ impl Outcome {
             vendor_message_id: None,
             retry_after: None,
             is_suspect: false,
+            blames_options: false,
+            progress: Progress::Asked,
             quota_reset: None,
             spares_lane: false,
-            is_of_one: false,
             gone_since: None,
         }
     }
 
-    /// Nothing was sent: so much time went by that the devices must be judged again. It says nothing about the vendor's rate.
-    pub fn not_sent() -> Self {
-        Self { spares_lane: true, ..Self::new(Reason::RateLimited).with_code("not sent: judged again first") }
+    /// Nothing was sent: the devices must be judged again, or the call be made in another way. The reason counts only when
+    /// this happens again and again.
+    pub fn put_back() -> Self {
+        let outcome = Self::new(Reason::RateLimited).with_code("not sent: put back several times");
+        Self { spares_lane: true, progress: Progress::PutBack, ..outcome }
     }
 
     /// The same with the vendor's code, cut to a sane length.

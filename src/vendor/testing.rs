@@ -15,11 +15,8 @@ use crate::domain::notification::{Content, Notification};
 /// Devices with these tokens.
 pub(super) fn targets(tokens: &[impl AsRef<str>]) -> Vec<Target> {
     let notification = NotificationId::new(1, 0);
-    let target = |(number, token): (u32, &str)| Target {
-        delivery_id: notification.delivery(number),
-        token: token.to_owned(),
-        is_retry: false,
-    };
+    let target =
+        |(number, token): (u32, &str)| Target { delivery_id: notification.delivery(number), token: token.to_owned() };
     (1..).zip(tokens.iter().map(AsRef::as_ref)).map(target).collect()
 }
 

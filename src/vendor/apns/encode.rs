@@ -256,7 +256,7 @@ mod tests {
 
     fn headers_of(defaults: &Defaults, push: &Push) -> Vec<(String, String)> {
         let delivery_id = DeliveryId(Uuid::parse_str("11111111-2222-3333-4444-555555555555").unwrap());
-        let target = Target { delivery_id, token: "00".to_owned(), is_retry: false };
+        let target = Target { delivery_id, token: "00".to_owned() };
         let topic = HeaderValue::from_static("com.example.im");
         let headers = headers(&topic, defaults, push, &target);
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()

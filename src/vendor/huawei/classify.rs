@@ -48,6 +48,7 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     }
     let mut outcome = Outcome::new(reason).with_code(answer.code.as_str());
     outcome.is_suspect = is_suspect;
+    outcome.blames_options = matches!(answer.code.as_str(), "80100001" | "80100003" | "80300011");
     outcome.retry_after = reply.retry_after();
     if reason == Reason::Accepted {
         outcome.vendor_message_id = answer.request_id;

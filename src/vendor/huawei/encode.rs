@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::account::{Click, Defaults, Importance};
-use crate::domain::notification::Notification;
+use crate::domain::notification::{AndroidSound, Notification};
 use crate::vendor::fit::{Counting, TextLimit};
 use crate::vendor::{Push, Target};
 
@@ -61,7 +61,7 @@ struct Notice<'a> {
     image: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sound: Option<String>,
-    /// Must be false for `sound` to count.
+    /// Must be false for `sound` to count; without one nothing is heard.
     #[serde(skip_serializing_if = "Option::is_none")]
     default_sound: Option<bool>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -157,7 +157,7 @@ fn notice<'a>(defaults: &'a Defaults, push: &'a Push, data: &Map<String, Value>)
         Importance::Low => "LOW",
         Importance::Normal => "NORMAL",
     };
-    let sound = notification.android_sound().or(defaults.sound.as_deref()).filter(|sound| *sound != "default");
+    let sound = notification.android_sound(defaults.sound.as_deref());
     let badge = push.badge.zip(defaults.badge_class.as_deref());
     let big_text = BigText { style: 1, big_title: &push.title, big_body: &push.body };
     Notice {
@@ -172,8 +172,11 @@ fn notice<'a>(defaults: &'a Defaults, push: &'a Push, data: &Map<String, Value>)
             .android_text(|info| info.huawei_channel_id.as_deref())
             .or(defaults.channel_id.as_deref()),
         image: notification.android_text(|info| info.huawei_image.as_deref()),
-        sound: sound.map(|sound| format!("/raw/{sound}")),
-        default_sound: sound.map(|_| false),
+        sound: match sound {
+            AndroidSound::Resource(sound) => Some(format!("/raw/{sound}")),
+            AndroidSound::Default | AndroidSound::None => None,
+        },
+        default_sound: (sound != AndroidSound::Default).then_some(false),
         big_text: is_big_text(notification).then_some(big_text),
     }
 }
@@ -270,8 +273,10 @@ mod tests {
         assert_eq!(looks(&certificate, &json!({})), json!(["WORK", "c", "LOW", "/raw/ding", false, true, 1, none]));
         let expected = json!(["VOIP", "d", "NORMAL", "/raw/dong", false, true, 1, "https://example.com/i.png"]);
         assert_eq!(looks(&certificate, &json!({"offline_push_info": own})), expected);
-        let silent = json!({"sound": "default"});
-        assert_eq!(looks(&certificate, &silent)[3], none, "the phone's own sound");
+        let own = looks(&certificate, &json!({"sound": "default"}));
+        assert_eq!((&own[3], &own[4]), (&none, &none), "the phone's own sound");
+        let silent = looks(&certificate, &json!({"sound": "none"}));
+        assert_eq!((&silent[3], &silent[4]), (&none, &json!(false)));
     }
 
     #[test]

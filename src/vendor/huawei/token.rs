@@ -16,6 +16,9 @@ const RENEW_AHEAD: Duration = Duration::from_mins(5);
 /// How long before its end a token is no longer sent.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// A shorter life is not believed: there would be a request for a token before each push.
+const LEAST_LIFETIME: Duration = Duration::from_mins(1);
+
 /// What is asked for, and where.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -67,7 +70,7 @@ fn read(reply: &Reply) -> Result<Granted, Outcome> {
     if reply.status == 200 {
         let answer: Answer = serde_json::from_slice(&reply.body)
             .map_err(|_| Outcome::new(Reason::VendorFault).with_code("token: answer is not Huawei's JSON"))?;
-        let lifetime = Duration::from_secs(answer.expires_in.try_into().unwrap_or(0));
+        let lifetime = Duration::from_secs(answer.expires_in.try_into().unwrap_or(0)).max(LEAST_LIFETIME);
         let renew_after = lifetime.saturating_sub(RENEW_AHEAD).max(lifetime / 2);
         return Ok(Granted {
             value: answer.access_token,
@@ -98,6 +101,8 @@ mod tests {
             read(&reply(200, r#"{"access_token":"DAEAAB\/Y=","expires_in":3600,"token_type":"Bearer"}"#)).unwrap();
         assert_eq!(granted.value, "DAEAAB/Y=");
         assert_eq!((granted.renew_after.as_secs(), granted.usable_for.as_secs()), (3_300, 3_570));
+        let none = read(&reply(200, r#"{"access_token":"t","expires_in":-5}"#)).unwrap();
+        assert_eq!(none.usable_for.as_secs(), 30, "never a token for each push");
         let short = read(&reply(200, r#"{"access_token":"t","expires_in":"60"}"#)).unwrap();
         assert_eq!((short.renew_after.as_secs(), short.usable_for.as_secs()), (30, 30));
     }

@@ -28,6 +28,13 @@ pub struct Defaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub notice_msg_type: Option<u8>,
+    /// Whether the phone makes its sound, vibrates, lights up; each yes if not set. Meizu takes no sound of the app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vibrate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lights: Option<bool>,
     /// What a click does; opens the app if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub click: Option<Click>,

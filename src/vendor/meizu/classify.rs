@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::vendor::call::by_status;
 use crate::vendor::http::Reply;
-use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::outcome::{Outcome, Progress, Reason};
 use crate::vendor::{Target, lenient};
 
 /// The envelope. Business errors come with HTTP 200 too.
@@ -37,7 +37,9 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
     whole_call.retry_after = reply.retry_after();
     if reason != Reason::Accepted {
         // A bad pushId refuses the whole call, and does not say which it is.
-        whole_call.is_of_one = reason == Reason::TokenGone;
+        if reason == Reason::TokenGone {
+            whole_call.progress = Progress::RefusedForOne;
+        }
         return whole_call.for_each(targets.len());
     }
     whole_call.vendor_message_id = answer.msg_id;
@@ -157,7 +159,7 @@ mod tests {
                 for outcome in &classify(&reply(200, &body.to_string()), &targets(&[A, B])) {
                     assert_eq!((outcome.reason, outcome.is_suspect), (expected, is_suspect), "{body}");
                     assert_eq!(outcome.vendor_code.as_deref(), Some(code), "the raw code is kept");
-                    assert_eq!(outcome.is_of_one, expected == TokenGone, "{body}");
+                    assert_eq!(outcome.is_for_one(), expected == TokenGone, "{body}");
                 }
             }
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use url::form_urlencoded::Serializer;
 
 use super::account::{Click, Defaults};
-use crate::domain::notification::Notification;
+use crate::domain::notification::{AndroidSound, Notification};
 use crate::vendor::template::as_text;
 use crate::vendor::{Push, Target};
 
@@ -102,6 +102,10 @@ pub(super) fn message(defaults: &Defaults, push: &Push) -> String {
         Click::Activity { class_name } => (1, Some(&**class_name), None),
         Click::Link { uri } => (2, None, Some(&**uri)),
     };
+    let is_heard = match notification.android_sound(None) {
+        AndroidSound::None => false,
+        AndroidSound::Default | AndroidSound::Resource(_) => defaults.sound.unwrap_or(true),
+    };
     let hours = push.time_to_live.as_secs_f64() / 3_600.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a week, and never negative")]
     let hours = hours.ceil() as u64;
@@ -118,7 +122,11 @@ pub(super) fn message(defaults: &Defaults, push: &Push) -> String {
         advance: Advance {
             suspend: 1,
             clear_notice_bar: 1,
-            notification_type: NotificationType { vibrate: 1, lights: 1, sound: 1 },
+            notification_type: NotificationType {
+                vibrate: u8::from(defaults.vibrate.unwrap_or(true)),
+                lights: u8::from(defaults.lights.unwrap_or(true)),
+                sound: u8::from(is_heard),
+            },
             notify_key: notify_key(notification.collapse_key()),
         },
     };
@@ -210,8 +218,8 @@ mod tests {
         let of =
             |message: &str| sign(&[("pushIds", push_id), ("appId", "10000"), ("messageJson", message)], "<APP_SECRET>");
         assert_eq!(of(message), "ac076ff25d9900015a681cb5172aa53b", "vector A, the vendor's own");
-        let spaced = r#"{"title": "title","content": "content","pushTimeInfo":{"offLine": 1,"validTime": 24}}"#;
-        assert_ne!(of(spaced), of(message), "every byte counts");
+        let spaced = message.replace(':', ": ");
+        assert_eq!(of(&spaced), "250ed115b2977afb5f81578daa33aa7c", "vector A': every byte counts");
         let b = sign(&[("pushId", A), ("appId", "100999")], SECRET);
         assert_eq!(b, "4a5554f44dbf2c43730987a3e6f38b47", "vector B");
         let pushed = format!("{A},{B}");
@@ -265,6 +273,19 @@ mod tests {
         let activity = json!({"action": "activity", "class_name": "c.Chat"});
         assert_eq!(click(activity), json!({"clickType": 1, "activity": "c.Chat"}));
         assert_eq!(click(json!({"action": "link", "uri": "im://c"})), json!({"clickType": 2, "url": "im://c"}));
+    }
+
+    #[test]
+    fn what_is_felt_and_heard() {
+        let of = |defaults: Value, content: &Value| {
+            shown(&self::defaults(defaults), &push(content))["advanceInfo"]["notificationType"].clone()
+        };
+        let all = json!({"vibrate": 1, "lights": 1, "sound": 1});
+        assert_eq!(of(json!({}), &json!({})), all);
+        assert_eq!(of(json!({}), &json!({"sound": "ding"})), all, "on or off, no sound of its own");
+        assert_eq!(of(json!({}), &json!({"sound": "none"}))["sound"], 0);
+        let nothing = json!({"vibrate": false, "lights": false, "sound": false});
+        assert_eq!(of(nothing, &json!({})), json!({"vibrate": 0, "lights": 0, "sound": 0}));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::vendor::call::{Answered, Verdict, by_status};
 use crate::vendor::http::Reply;
-use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::outcome::{Outcome, Progress, Reason};
 use crate::vendor::{Target, lenient};
 
 /// The envelope. Business errors come with HTTP 200 too.
@@ -44,20 +44,20 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     let Ok(answer) = serde_json::from_slice::<Answer>(&reply.body) else {
         return Answered::all(&Outcome::new(Reason::VendorFault).with_code("answer is not OPPO's JSON"), targets);
     };
-    let for_code = |target: &Target, code: i64, message: Option<&str>| {
-        let mut outcome = of_code(code, message, target.is_retry);
+    let for_code = |code: i64, message: Option<&str>| {
+        let mut outcome = of_code(code, message);
         outcome.retry_after = reply.retry_after();
         outcome
     };
     if answer.code != 0 {
-        let of_target = |target| for_code(target, answer.code, answer.message.as_deref());
-        let mut outcomes: Vec<Outcome> = targets.iter().map(of_target).collect();
-        for outcome in &mut outcomes {
-            // A bad registration id, or a message that was sent before, refuses the whole call: which one is not said.
-            outcome.is_of_one = answer.code == 32 || outcome.reason == Reason::TokenMalformed;
+        let mut outcome = for_code(answer.code, answer.message.as_deref());
+        // A bad registration id (also told as 41, "invalid argument", in words that are not stable), or a message that was
+        // sent before, refuses the whole call: which one is not said.
+        if matches!(answer.code, 32 | 41 | 10_000) {
+            outcome.progress = Progress::RefusedForOne;
         }
         let token = if matches!(answer.code, 11 | 29) { Verdict::Refused } else { Verdict::Fine };
-        return Answered::each(outcomes).with(token);
+        return Answered::all(&outcome, targets).with(token);
     }
     let items = items(&answer.data);
     let accepted = |message_id: Option<String>| {
@@ -67,7 +67,7 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Answered {
     };
     let of_target = |target: &Target| match items.get(target.token.as_str()) {
         Some(Item { error_code: Some(code), error_message, .. }) if code != "0" => match code.parse() {
-            Ok(number) => for_code(target, number, error_message.as_deref()),
+            Ok(number) => for_code(number, error_message.as_deref()),
             Err(_) => Outcome::new(Reason::Unrecognised).with_code(code.as_str()),
         },
         Some(item) => accepted(item.message_id.clone()),
@@ -91,7 +91,7 @@ fn message_id(data: &Value) -> Option<String> {
     named.as_str().map(str::to_owned)
 }
 
-fn of_code(code: i64, message: Option<&str>, is_retry: bool) -> Outcome {
+fn of_code(code: i64, message: Option<&str>) -> Outcome {
     let message = message.unwrap_or_default().to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let (reason, is_suspect) = match code {
@@ -99,8 +99,9 @@ fn of_code(code: i64, message: Option<&str>, is_retry: bool) -> Outcome {
         -2 | 13 | 55 => (Reason::RateLimited, false),
         11 | 14..=19 | 26..=30 => (Reason::CertificateRefused, false),
         33 => (Reason::QuotaSpent, false),
-        // The message was sent before: by an attempt whose answer was lost.
-        32 if is_retry => (Reason::Accepted, false),
+        // The message was sent before, by an attempt whose answer was lost or not recorded: its key is the delivery's id, which
+        // no other message has.
+        32 => (Reason::Accepted, false),
         // Any bad argument; live servers also say so of a registration id.
         41 if says(&["registration_id", "registrationid", "registration id"]) => (Reason::TokenMalformed, true),
         56..=58 if says(&["limit", "frequen", "频", "限"]) => (Reason::RateLimited, false),
@@ -108,11 +109,12 @@ fn of_code(code: i64, message: Option<&str>, is_retry: bool) -> Outcome {
         10_000 => (Reason::TokenMalformed, true),
         // Class, template and rights are the certificate's; methods and encoding are ours.
         12 | 20..=25 | 54 | 59 | 67 => (Reason::PayloadRefused, true),
-        31 | 32 | 34 | 40 | 41 | 51 | 56..=58 | 10_001..=20_000 => (Reason::PayloadRefused, false),
+        31 | 34 | 40 | 41 | 51 | 56..=58 | 10_001..=20_000 => (Reason::PayloadRefused, false),
         _ => (Reason::Unrecognised, false),
     };
     let mut outcome = Outcome::new(reason).with_code(code.to_string());
     outcome.is_suspect = is_suspect;
+    outcome.blames_options = matches!(code, 54 | 59 | 67);
     outcome
 }
 
@@ -137,13 +139,13 @@ mod tests {
             VendorFault,
         };
         let table: [(Reason, bool, &[i64]); 9] = [
-            (Accepted, false, &[0]),
+            (Accepted, false, &[0, 32]),
             (VendorFault, false, &[-1]),
             (RateLimited, false, &[-2, 13, 55]),
             (CertificateRefused, false, &[11, 14, 15, 16, 17, 18, 19, 26, 27, 28, 29, 30]),
             (QuotaSpent, false, &[33]),
             (PayloadRefused, true, &[12, 20, 21, 22, 23, 24, 25, 54, 59, 67]),
-            (PayloadRefused, false, &[31, 32, 34, 40, 41, 51, 56, 57, 58, 10_001, 10_007, 20_000]),
+            (PayloadRefused, false, &[31, 34, 40, 41, 51, 56, 57, 58, 10_001, 10_007, 20_000]),
             (TokenMalformed, true, &[10_000]),
             (Unrecognised, false, &[1, 68, 20_001, 987_654]),
         ];
@@ -166,10 +168,6 @@ mod tests {
         assert_eq!(of(58, "push frequency limit"), Reason::RateLimited);
         assert_eq!(of(57, "应用推送限制"), Reason::RateLimited);
         assert_eq!(of(56, "x"), Reason::PayloadRefused);
-        let mut retry = targets(&[A]);
-        retry[0].is_retry = true;
-        assert_eq!(classify(&reply(200, r#"{"code":32}"#), &retry).outcomes[0].reason, Reason::Accepted);
-        assert_eq!(of(32, ""), Reason::PayloadRefused);
     }
 
     #[test]
@@ -190,15 +188,16 @@ mod tests {
 
     #[test]
     fn what_one_message_did_to_the_whole_call() {
-        for (body, is_of_one) in [
+        for (body, is_for_one) in [
             (r#"{"code":10000}"#, true),
             (r#"{"code":41,"message":"bad registration_id"}"#, true),
             (r#"{"code":32}"#, true),
-            (r#"{"code":41}"#, false),
+            (r#"{"code":41}"#, true),
             (r#"{"code":33}"#, false),
+            (r#"{"code":40}"#, false),
         ] {
             let outcomes = classify(&reply(200, body), &targets(&[A, B])).outcomes;
-            assert!(outcomes.iter().all(|outcome| outcome.is_of_one == is_of_one), "{body}");
+            assert!(outcomes.iter().all(|outcome| outcome.is_for_one() == is_for_one), "{body}");
         }
     }
 

@@ -156,12 +156,16 @@ fn notice<'a>(defaults: &'a Defaults, push: &'a Push) -> Notice<'a> {
         };
     let category = category(defaults, notification);
     let own_level = notification.android().and_then(|info| info.oppo_notify_level);
-    let template = notification
-        .android_text(|info| info.oppo_private_msg_template_id.as_deref())
+    let own_template = notification.android_text(|info| info.oppo_private_msg_template_id.as_deref());
+    let template = own_template
         .or(defaults.private_msg_template_id.as_deref())
         .filter(|_| message_class(defaults, notification) == "service");
+    // The certificate's variables are those of its own template.
+    let is_certificates =
+        template.is_some_and(|template| defaults.private_msg_template_id.as_deref() == Some(template));
+    let nothing = Map::new();
     let parameters = |given: fn(&AndroidInfo) -> Option<&Map<String, Value>>, named| {
-        let given = notification.android().and_then(given);
+        let given = notification.android().and_then(given).or((!is_certificates).then_some(&nothing));
         let values = filled(given, named, |source| source.shown(push), str::to_owned);
         (template.is_some() && !values.is_empty()).then(|| Value::Object(values).to_string())
     };
@@ -271,6 +275,7 @@ mod tests {
         let shown = sent(&certificate, &push(&json!({"offline_push_info": {"AndroidInfo": own}})));
         assert_eq!(shown["private_msg_template_id"], "own");
         assert_eq!(shown["private_title_parameters"], r#"{"a":"b","n":"5"}"#);
+        assert_eq!(shown.get("private_content_parameters"), None, "the certificate's are of another template");
         let news = json!({"offline_push_info": {"AndroidInfo": {"OPPOCategory": "NEWS"}}});
         let shown = sent(&certificate, &push(&news));
         assert_eq!((&shown["category"], shown.get("private_msg_template_id")), (&json!("NEWS"), None));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::vendor::call::{Answered, Verdict, by_status};
 use crate::vendor::http::Reply;
-use crate::vendor::outcome::{Outcome, Reason};
+use crate::vendor::outcome::{Outcome, Progress, Reason};
 use crate::vendor::{QuotaReset, Target, lenient};
 
 /// The envelope. Business errors come with HTTP 200 too.
@@ -50,25 +50,25 @@ const NO_TOKEN: i64 = 10_000;
 const NO_LIST_LEFT: i64 = 10_252;
 
 /// The outcome of a single send. Pure.
-pub(super) fn single(reply: &Reply, targets: &[Target]) -> Answered {
+pub(super) fn single(reply: &Reply, targets: &[Target], is_test: bool) -> Answered {
     let answer = match read(reply) {
         Ok(answer) => answer,
         Err(outcome) => return Answered::all(&outcome, targets).with(token_verdict(reply, None)),
     };
     let outcome = match serde_json::from_value::<InvalidUser>(answer.invalid_user.clone()) {
         Ok(user) => of_device(answer.result, user.status),
-        Err(_) => of_call(reply, &answer),
+        Err(_) => of_call(reply, &answer, is_test),
     };
     Answered::all(&outcome, targets).with(token_verdict(reply, Some(answer.result)))
 }
 
 /// One outcome per target of a list that was sent to under `task_id`. Pure.
-pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target]) -> Answered {
+pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target], is_test: bool) -> Answered {
     let answer = match read(reply) {
         Ok(answer) => answer,
         Err(outcome) => return Answered::all(&outcome, targets).with(token_verdict(reply, None)),
     };
-    let mut whole_call = of_call(reply, &answer);
+    let mut whole_call = of_call(reply, &answer, is_test);
     if whole_call.reason == Reason::Accepted {
         whole_call.vendor_message_id.get_or_insert_with(|| task_id.to_owned());
     }
@@ -80,6 +80,15 @@ pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target]) -> Answered
             .collect(),
         _ => HashMap::new(),
     };
+    if is_for_one(answer.result) {
+        // The list was refused for one device, or for those that are named: the others did nothing wrong.
+        let is_any_named = targets.iter().any(|target| invalid.contains_key(&target.token));
+        whole_call = if is_any_named {
+            Outcome::put_back()
+        } else {
+            Outcome { progress: Progress::RefusedForOne, ..whole_call }
+        };
+    }
     let for_target = |target: &Target| match invalid.get(&target.token) {
         Some(status) => of_device(answer.result, *status),
         None => whole_call.clone(),
@@ -87,15 +96,22 @@ pub(super) fn list(reply: &Reply, task_id: &str, targets: &[Target]) -> Answered
     Answered::each(targets.iter().map(for_target).collect()).with(token_verdict(reply, Some(answer.result)))
 }
 
+/// Codes of a list that only one of its devices can be the reason of: an id that is invalid, missing or too long (the texts
+/// were taken when they were stored), or that had enough for the day.
+fn is_for_one(result: i64) -> bool {
+    matches!(result, INVALID | 10_050..=10_069 | 10_073)
+}
+
 /// The id under which a message was stored for a list.
 pub(super) fn stored(reply: &Reply) -> Result<String, NotStored> {
-    let failed = |outcome, result| NotStored {
-        outcome,
-        token: token_verdict(reply, result),
-        is_list_quota: result == Some(NO_LIST_LEFT),
+    let failed = |outcome, result| {
+        let is_list_quota = result == Some(NO_LIST_LEFT);
+        // The devices are sent to one by one instead.
+        let outcome = if is_list_quota { Outcome::put_back() } else { outcome };
+        NotStored { outcome, token: token_verdict(reply, result), is_list_quota }
     };
     let answer = read(reply).map_err(|outcome| failed(outcome, None))?;
-    match of_call(reply, &answer) {
+    match of_call(reply, &answer, false) {
         Outcome { reason: Reason::Accepted, vendor_message_id: Some(task_id), .. } => Ok(task_id),
         Outcome { reason: Reason::Accepted, .. } => {
             Err(failed(Outcome::new(Reason::VendorFault).with_code("list stored without taskId"), Some(0)))
@@ -120,16 +136,21 @@ fn token_verdict(reply: &Reply, result: Option<i64>) -> Verdict {
     if is_refused { Verdict::Refused } else { Verdict::Fine }
 }
 
-fn of_call(reply: &Reply, answer: &Answer) -> Outcome {
-    let (reason, is_suspect) = by_code(answer.result);
+/// `is_test`: test messages go out to registered devices only, so an id that is invalid says nothing of the token.
+fn of_call(reply: &Reply, answer: &Answer, is_test: bool) -> Outcome {
+    let (reason, is_suspect) = match answer.result {
+        INVALID if is_test => (Reason::PayloadRefused, true),
+        result => by_code(result),
+    };
     let mut outcome = Outcome::new(reason).with_code(answer.result.to_string());
     outcome.is_suspect = is_suspect;
+    outcome.blames_options = matches!(answer.result, 10_096 | 10_097);
     outcome.retry_after = reply.retry_after();
     match answer.result {
         0 => outcome.vendor_message_id.clone_from(&answer.task_id),
         // Operations messages go out from 7 to 23 h.
         10_071 => outcome.quota_reset = Some(QuotaReset::ChinaHour(7)),
-        // About the list, not about these devices: they are sent to one by one, and the lane keeps its pace.
+        // About lists, not about the rate.
         NO_LIST_LEFT => outcome.spares_lane = true,
         _ => {}
     }
@@ -181,7 +202,7 @@ mod tests {
     const ID: &str = "v2-CR000000000000000000000000000000000000000000000000000001";
 
     fn outcome(status: u16, body: &str) -> Outcome {
-        single(&reply(status, body), &targets(&[ID])).outcomes.remove(0)
+        single(&reply(status, body), &targets(&[ID]), false).outcomes.remove(0)
     }
 
     #[test]
@@ -241,9 +262,39 @@ mod tests {
                 assert_eq!(outcome.vendor_code, Some(format!("{result} status {status}")));
             }
             let body = json!({"result": 0, "taskId": "7", "invalidUsers": [{"status": status, "userid": ID}]});
-            let outcomes = list(&reply(200, &body.to_string()), "7", &targets(&["other", ID])).outcomes;
+            let outcomes = list(&reply(200, &body.to_string()), "7", &targets(&["other", ID]), false).outcomes;
             assert_eq!([outcomes[0].reason, outcomes[1].reason], [Reason::Accepted, expected], "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_that_one_device_refused_blames_no_other() {
+        for (code, reason) in [
+            (10_302, Reason::TokenMalformed),
+            (10_073, Reason::RecipientLimited),
+            (10_050, Reason::PayloadRefused),
+            (10_069, Reason::PayloadRefused),
+        ] {
+            let body = json!({"result": code, "desc": "x"});
+            let outcomes = list(&reply(200, &body.to_string()), "7", &targets(&["a", ID]), false).outcomes;
+            assert!(outcomes.iter().all(|outcome| outcome.is_for_one() && outcome.reason == reason), "{code}");
+            let named = json!({"result": code, "invalidUsers": [{"status": 2, "userid": ID}]}).to_string();
+            let outcomes = list(&reply(200, &named), "7", &targets(&["a", ID]), false).outcomes;
+            assert_eq!((outcomes[0].progress, outcomes[1].reason), (Progress::PutBack, Reason::TokenGone), "{code}");
+        }
+        let body = r#"{"result":10072}"#;
+        let outcomes = list(&reply(200, body), "7", &targets(&["a", ID]), false).outcomes;
+        assert!(outcomes.iter().all(|outcome| !outcome.is_for_one() && outcome.reason == Reason::RateLimited));
+    }
+
+    #[test]
+    fn an_invalid_id_says_nothing_in_test_mode() {
+        let body = r#"{"result":10302}"#;
+        let told = |is_test| single(&reply(200, body), &targets(&[ID]), is_test).outcomes.remove(0);
+        assert_eq!((told(false).reason, told(false).is_suspect), (Reason::TokenMalformed, true));
+        assert_eq!((told(true).reason, told(true).is_suspect), (Reason::PayloadRefused, true));
+        let listed = list(&reply(200, body), "7", &targets(&["a", ID]), true).outcomes;
+        assert_eq!(listed[0].reason, Reason::PayloadRefused);
     }
 
     #[test]
@@ -267,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_refused_token_may_be_replaced() {
-        let verdict = |status, body: &str| single(&reply(status, body), &targets(&[ID])).token;
+        let verdict = |status, body: &str| single(&reply(status, body), &targets(&[ID]), false).token;
         for (status, body) in [(200, r#"{"result":10000}"#), (401, ""), (403, "")] {
             assert_eq!(verdict(status, body), Verdict::Refused, "{status} {body}");
             assert_eq!(stored(&reply(status, body)).unwrap_err().token, Verdict::Refused);
-            assert_eq!(list(&reply(status, body), "7", &targets(&[ID])).token, Verdict::Refused);
+            assert_eq!(list(&reply(status, body), "7", &targets(&[ID]), false).token, Verdict::Refused);
         }
         assert_eq!(verdict(200, r#"{"result":10094}"#), Verdict::Fine);
     }
@@ -283,7 +334,7 @@ mod tests {
         assert!(refused(200, r#"{"result":10252}"#).is_list_quota);
         assert_eq!(refused(200, r#"{"result":0}"#).outcome.reason, Reason::VendorFault);
         assert_eq!(refused(200, r#"{"result":10096}"#).outcome.reason, Reason::PayloadRefused);
-        let sent = &list(&reply(200, r#"{"result":0}"#), "77", &targets(&[ID])).outcomes[0];
+        let sent = &list(&reply(200, r#"{"result":0}"#), "77", &targets(&[ID]), false).outcomes[0];
         assert_eq!(sent.vendor_message_id.as_deref(), Some("77"));
     }
 
@@ -303,6 +354,6 @@ mod tests {
             assert_eq!(outcome(status, body).reason, expected, "{status} {body}");
         }
         let numeric = json!({"result": 0, "invalidUsers": [{"status": "2", "userid": 5}]}).to_string();
-        assert_eq!(list(&reply(200, &numeric), "7", &targets(&["5"])).outcomes[0].reason, Reason::TokenGone);
+        assert_eq!(list(&reply(200, &numeric), "7", &targets(&["5"]), false).outcomes[0].reason, Reason::TokenGone);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::account::{Click, Defaults};
-use crate::domain::notification::Notification;
+use crate::domain::notification::{AndroidSound, Notification};
 use crate::domain::offline_push_info::vivo_classification;
 use crate::vendor::template::as_text;
 use crate::vendor::{Push, Target};
@@ -77,7 +77,12 @@ pub(super) fn class<'a>(defaults: &'a Defaults, notification: &'a Notification) 
         .or_else(|| by_category(category))
         .unwrap_or(SYSTEM);
     let usual = if classification == SYSTEM { "IM" } else { "MARKETING" };
-    let fits = |category: &&str| vivo_classification(category).is_none_or(|of| of == classification);
+    // A category that nobody knows is trusted to fit only where it stands beside the classification.
+    let is_others = own.is_some() && own_category.is_none();
+    let fits = |category: &&str| match vivo_classification(category) {
+        Some(of) => of == classification,
+        None => !is_others,
+    };
     (classification, category.filter(fits).unwrap_or(usual))
 }
 
@@ -87,9 +92,11 @@ pub(super) fn single<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, ta
     Message { reg_id: Some(&target.token), ..message(app_id, defaults, push, request_id) }
 }
 
-/// The body that is stored for a list. Pure.
-pub(super) fn list_content<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, targets: &[Target]) -> Message<'a> {
-    message(app_id, defaults, push, request_id("content", push, targets))
+/// The body that is stored for a list.
+pub(super) fn list_content<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push) -> Message<'a> {
+    // Another one each time: nobody sees a message that is only stored, so a second copy does no harm, and an old one that
+    // vivo refuses as a repetition would.
+    message(app_id, defaults, push, uuid::Uuid::now_v7().simple().to_string())
 }
 
 /// The devices of a list. Pure.
@@ -110,10 +117,15 @@ fn message<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, request_id: 
         Click::Activity { intent_uri } => (4, Some(&**intent_uri)),
     };
     let own_type = notification.android().and_then(|info| info.vivo_notify_type);
+    let usual = defaults.notify_type.unwrap_or(NOTIFY_TYPE);
+    let usual = match notification.android_sound(None) {
+        AndroidSound::None => without_sound(usual),
+        AndroidSound::Default | AndroidSound::Resource(_) => usual,
+    };
     Message {
         app_id,
         reg_id: None,
-        notify_type: own_type.or(defaults.notify_type).unwrap_or(NOTIFY_TYPE),
+        notify_type: own_type.unwrap_or(usual),
         title: &push.title,
         content: &push.body,
         time_to_live: seconds(push),
@@ -130,6 +142,11 @@ fn message<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, request_id: 
         add_badge: defaults.add_badge,
         send_online: push.time_to_live.is_zero(),
     }
+}
+
+/// 1 none, 2 sound, 3 vibration, 4 both: the same without sound.
+const fn without_sound(notify_type: u8) -> u8 {
+    if notify_type > 2 { 3 } else { 1 }
 }
 
 /// What is left, rounded up into the range that all versions of the interface take.
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn a_list_is_a_message_without_a_device_and_devices_with_its_task() {
         let (push, targets) = (push(&json!({})), targets(&["a", "b"]));
-        let content = serde_json::to_value(list_content(1, &Defaults::default(), &push, &targets)).unwrap();
+        let content = serde_json::to_value(list_content(1, &Defaults::default(), &push)).unwrap();
         assert_eq!((content.get("regId"), &content["title"]), (None, &json!("小红")));
         let list = serde_json::to_value(list("77", &push, &targets)).unwrap();
         assert_eq!((&list["regIds"], &list["taskId"]), (&json!(["a", "b"]), &json!("77")));
@@ -233,6 +250,8 @@ mod tests {
             (json!({"category": "NEWS"}), json!({"VIVOClassification": 1}), (1, "IM")),
             (json!({}), json!({"VIVOClassification": 1, "VIVOCategory": "ORDER"}), (1, "ORDER")),
             (json!({"classification": 0}), json!({"VIVOCategory": "BRAND_NEW"}), (0, "BRAND_NEW")),
+            (json!({"classification": 0, "category": "BRAND_NEW"}), json!({"VIVOClassification": 1}), (1, "IM")),
+            (json!({"classification": 0, "category": "BRAND_NEW"}), json!({}), (0, "BRAND_NEW")),
         ] {
             let push = push(&json!({"offline_push_info": {"AndroidInfo": message}}));
             assert_eq!(class(&defaults(certificate.clone()), &push.notification), expected, "{certificate} {message}");
@@ -265,6 +284,10 @@ mod tests {
         assert_eq!((&shown["skipType"], &shown["skipContent"]), (&json!(2), &json!("https://example.com")));
         assert_eq!((&shown["pushMode"], &shown["notifyType"]), (&json!(1), &json!(3)));
         assert_eq!(sent(&web, &push(&json!({})))["notifyType"], 1);
+        for (certificate, expected) in [(1, 1), (2, 1), (3, 3), (4, 3)] {
+            let silent = sent(&json!({"notify_type": certificate}), &push(&json!({"sound": "none"})));
+            assert_eq!(silent["notifyType"], expected);
+        }
     }
 
     #[test]

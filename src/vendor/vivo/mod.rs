@@ -7,7 +7,7 @@ mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -34,6 +34,8 @@ use crate::domain::notification::Notification;
 const LEAST_LIST: usize = 5;
 /// How many devices are sent to one by one, all at the same time.
 const SINGLES: usize = 8;
+/// A step that takes longer leaves too little time for the next.
+const SLOW_STEP: Duration = Duration::from_millis(400);
 /// How long no list is tried when its two steps took too long.
 const SLOW_LISTS_REST: TimeDelta = TimeDelta::minutes(5);
 
@@ -122,7 +124,7 @@ impl Vendor for Vivo {
         let (now, later) = targets.split_at(targets.len().min(SINGLES));
         let sends = now.iter().map(|target| self.send_single(push, target));
         let mut outcomes = join_all(sends).await.concat();
-        outcomes.extend(Outcome::not_sent().for_each(later.len()));
+        outcomes.extend(Outcome::put_back().for_each(later.len()));
         outcomes
     }
 }
@@ -138,14 +140,18 @@ impl Vivo {
         let body = &encode::single(self.app_id, &self.defaults, push, target);
         let target = std::slice::from_ref(target);
         call::with_token(&self.token, push, target, |token| async move {
-            judged(self.post("/message/send", &token, body).await, target, classify::single)
+            let is_test = self.defaults.test_mode;
+            judged(self.post("/message/send", &token, body).await, target, |reply, target| {
+                classify::single(reply, target, is_test)
+            })
         })
         .await
     }
 
     /// Stores the message, then sends it to the list.
     async fn send_list(&self, token: &str, push: &Push, targets: &[Target]) -> Answered {
-        let body = encode::list_content(self.app_id, &self.defaults, push, targets);
+        let body = encode::list_content(self.app_id, &self.defaults, push);
+        let started = Instant::now();
         let stored = match self.post("/message/saveListPayload", token, &body).await {
             Ok(reply) => classify::stored(&reply),
             Err(failure) => return Answered::all(&failure.outcome, targets),
@@ -160,13 +166,15 @@ impl Vivo {
             }
         };
         if !push.clearance.holds() {
-            // The two steps take too long for what is known of the devices: for a while they are sent to one by one.
-            self.no_lists_until(self.clock.now() + SLOW_LISTS_REST);
-            return Answered::all(&Outcome::not_sent(), targets);
+            if started.elapsed() > SLOW_STEP {
+                // Two steps take too long for what is known of the devices: for a while they are sent to one by one.
+                self.no_lists_until(self.clock.now() + SLOW_LISTS_REST);
+            }
+            return Answered::all(&Outcome::put_back(), targets);
         }
         let body = encode::list(&task_id, push, targets);
         judged(self.post("/message/pushToList", token, &body).await, targets, |reply, targets| {
-            classify::list(reply, &task_id, targets)
+            classify::list(reply, &task_id, targets, self.defaults.test_mode)
         })
     }
 

@@ -34,6 +34,7 @@ pub(super) fn classify(reply: &Reply, targets: &[Target]) -> Vec<Outcome> {
     let data = data_object(answer.data);
     let mut whole_call = Outcome::new(reason).with_code(answer.code.to_string());
     whole_call.is_suspect = is_suspect;
+    whole_call.blames_options = matches!(answer.code, 26006 | 27001);
     whole_call.retry_after = reply.retry_after();
     if reason != Reason::Accepted {
         return whole_call.for_each(targets.len());

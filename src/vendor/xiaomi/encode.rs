@@ -5,13 +5,15 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use url::form_urlencoded::Serializer;
 
 use super::account::{Account, Click, Defaults};
-use crate::domain::notification::Notification;
+use crate::domain::notification::{AndroidSound, Notification};
 use crate::vendor::template::{as_text, filled};
 use crate::vendor::{Push, Target};
 
 /// Own `extra.*` pairs: at most this many, and this many characters in all.
 const MAX_EXTRA_PAIRS: usize = 10;
 const MAX_EXTRA_CHARS: usize = 1_024;
+/// `notify_type` bits: vibration and light, no sound.
+const SILENT: &str = "6";
 /// A template value has at most this many characters.
 const MAX_TEMPLATE_CHARS: usize = 128;
 /// Fills a template variable that nothing else fills: values must not be blank.
@@ -55,11 +57,12 @@ pub(super) fn channel_id<'a>(defaults: &'a Defaults, notification: &'a Notificat
 pub(super) fn form(account: &Account, defaults: &Defaults, push: &Push, targets: &[Target]) -> String {
     let notification = &*push.notification;
     let tokens: Vec<&str> = targets.iter().map(|target| target.token.as_str()).collect();
+    let sound = notification.android_sound(defaults.sound.as_deref());
     let mut form = Serializer::new(String::with_capacity(512 + tokens.len() * 72));
     form.append_pair("registration_id", &tokens.join(","))
         .append_pair("restricted_package_name", &account.package_name)
         .append_pair("pass_through", "0")
-        .append_pair("notify_type", "-1")
+        .append_pair("notify_type", if sound == AndroidSound::None { SILENT } else { "-1" })
         .append_pair("notify_id", &notification.collapse_key().to_string())
         .append_pair("title", &push.title)
         .append_pair("description", &push.body);
@@ -78,7 +81,7 @@ pub(super) fn form(account: &Account, defaults: &Defaults, push: &Push, targets:
     let shows_in_foreground = defaults.notify_foreground || notification.content.force;
     form.append_pair("extra.notify_foreground", if shows_in_foreground { "1" } else { "0" });
     append_click(&mut form, defaults);
-    append_sound(&mut form, account, defaults, notification);
+    append_sound(&mut form, account, sound);
     append_template(&mut form, defaults, push);
     for (key, value) in extras(&data) {
         form.append_pair(&format!("extra.{key}"), &value);
@@ -101,14 +104,8 @@ fn append_click(form: &mut Serializer<'_, String>, defaults: &Defaults) {
     }
 }
 
-fn append_sound(
-    form: &mut Serializer<'_, String>,
-    account: &Account,
-    defaults: &Defaults,
-    notification: &Notification,
-) {
-    let sound = notification.android_sound().or(defaults.sound.as_deref());
-    if let Some(sound) = sound.filter(|sound| *sound != "default") {
+fn append_sound(form: &mut Serializer<'_, String>, account: &Account, sound: AndroidSound<'_>) {
+    if let AndroidSound::Resource(sound) = sound {
         form.append_pair("extra.sound_uri", &format!("android.resource://{}/raw/{sound}", &*account.package_name));
     }
 }

@@ -1,13 +1,14 @@
 //! Huawei in the conformance suite, and what is its alone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rouse::simulator::{Controls, Fault, HuaweiApp, HuaweiSimulator, HuaweiStatus, HuaweiWorld, Misbehaviour};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{Bench, Candidate, Says, access_tokens};
-use crate::world::{PACKAGE, plain};
+use crate::world::{APP, PACKAGE, plain, until};
 
 const CLIENT: &str = "100123456";
 const SECRET: &str = "9a8b+/c7";
@@ -152,21 +153,109 @@ async fn badges_go_out_by_number_where_the_launcher_activity_is_known(pool: PgPo
     assert_eq!(bench.vendor.sends(), 2, "one call for each number");
 }
 
+fn slow(ms: u64) -> Misbehaviour {
+    Misbehaviour::Hang(Some(Duration::from_millis(ms)))
+}
+
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
-async fn who_logs_out_while_an_access_token_is_waited_for_gets_nothing(pool: PgPool) {
+async fn devices_are_judged_again_after_a_long_wait_for_an_access_token(pool: PgPool) {
     let bench = Bench::<Huawei>::start(pool).await;
     bench.phones(2).await;
-    let slow = Misbehaviour::Hang(Some(std::time::Duration::from_millis(1_300)));
-    bench.vendor.0.fault(Fault::once(slow));
-    let logged_out = bench.sent("u0", plain()).await;
-    let stays = bench.sent("u1", plain()).await;
+    bench.vendor.0.fault(Fault::once(slow(1_300)));
+    // Its one attempt is not used up by the wait.
+    let logged_out = bench.sent("u0", json!({"ttl_s": 0})).await;
+    let stays = bench.sent("u1", json!({"ttl_s": 0})).await;
     bench.report("logout", "u0", "phone-u0").await;
     assert_eq!(bench.outcome(&stays).await, "accepted");
     assert_eq!(bench.outcome(&logged_out).await, "cancelled");
-    let told = bench.codes(&stays).await;
-    assert_eq!(told, ["not sent: judged again first", "80000000"], "what was known of the phone was over a second old");
+    assert_eq!(bench.codes(&stays).await, ["80000000"], "put back, and no attempt");
     assert_eq!((bench.vendor.sends(), bench.vendor.0.inbox(&Huawei::<false>::token(0)).len()), (1, 0));
     assert_eq!(bench.shown_certificate().await["lane"]["rate_share"], 1.0);
+}
+
+/// The access token is refused, and another one takes its time: what happens meanwhile counts for the second request.
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn no_second_request_starts_after_a_logout_or_a_cancellation(pool: PgPool) {
+    let bench = Bench::<Huawei>::start(pool).await;
+    bench.phones(2).await;
+    for user in ["u0", "u1"] {
+        assert_eq!(bench.outcome(&bench.sent(user, plain()).await).await, "accepted");
+    }
+    let refused = |user: &'static str, token: usize| {
+        let bench = &bench;
+        async move {
+            let sends = bench.vendor.sends();
+            bench.vendor.0.fault(Fault::once(code("80200003")).for_token(Huawei::<false>::token(token)));
+            bench.vendor.0.fault(Fault::once(slow(800)));
+            let notification = bench.sent(user, plain()).await;
+            until("the first request", || async { (bench.vendor.sends() > sends).then_some(()) }).await;
+            notification
+        }
+    };
+    let logged_out = refused("u0", 0).await;
+    bench.report("logout", "u0", "phone-u0").await;
+    assert_eq!(bench.outcome(&logged_out).await, "cancelled");
+    let cancelled = refused("u1", 1).await;
+    let path = format!("/v1/apps/{APP}/notifications/{cancelled}");
+    bench.delete(&path).await.ok();
+    assert_eq!(bench.outcome(&cancelled).await, "cancelled");
+    assert_eq!(bench.vendor.sends(), 4, "two that went out, two that were refused");
+    assert_eq!(bench.vendor.0.received_total(), 2);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_token_host_that_fails_uses_up_no_single_attempt(pool: PgPool) {
+    let bench = Bench::<Huawei>::start(pool).await;
+    bench.phones(1).await;
+    bench.vendor.0.fault(Fault::once(Misbehaviour::Status { status: 500, body: String::new(), retry_after: None }));
+    let notification = bench.sent("u0", json!({"ttl_s": 0})).await;
+    assert_eq!(bench.outcome(&notification).await, "accepted");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn an_access_token_in_doubt_is_replaced_for_the_next_attempt(pool: PgPool) {
+    let bench = Bench::<Huawei>::start(pool).await;
+    bench.warm_phone().await;
+    bench.vendor.0.answer_next("80600003");
+    let notification = bench.sent("u0", plain()).await;
+    assert_eq!(bench.outcome(&notification).await, "accepted");
+    assert_eq!(bench.reasons(&notification, "attempt").await, ["vendor_fault", "accepted"]);
+    assert_eq!(bench.vendor.access_tokens_granted(), 2);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn certificates_of_one_credential_share_their_access_token(pool: PgPool) {
+    let bench = Bench::<Huawei>::start(pool).await;
+    bench.warm_phone().await;
+    let other = json!({"vendor": "huawei", "certificate_id": super::ID + 1, "package_name": "com.example.lite",
+        "app_id": CLIENT, "app_secret": SECRET});
+    bench.post(&format!("/v1/apps/{APP}/certificates"), &other).await.ok();
+    let token = json!({"certificate_id": super::ID + 1, "token": Huawei::<false>::token(77)});
+    let login = crate::world::merged(bench.event("login", "lite", "phone"), token);
+    bench.events(&json!([login, bench.event("disconnect", "lite", "phone")])).await;
+    assert_eq!(bench.outcome(&bench.sent("lite", plain()).await).await, "accepted");
+    assert_eq!(bench.vendor.access_tokens_granted(), 1);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn the_rate_counts_devices(pool: PgPool) {
+    let bench = Bench::<Huawei>::with(pool, &[], json!({"rate_limit": 40})).await;
+    let users = bench.phones(100).await;
+    let since = std::time::Instant::now();
+    assert_eq!(bench.outcomes(&bench.sent_to(&users).await).await, json!({"accepted": 100}));
+    let sizes: Vec<usize> = bench
+        .vendor
+        .0
+        .calls()
+        .iter()
+        .filter(|call| Huawei::<false>::is_send(&call.path))
+        .map(|call| {
+            let body: Value = serde_json::from_slice(&call.body).unwrap();
+            body["message"]["token"].as_array().unwrap().len()
+        })
+        .collect();
+    assert_eq!(sizes, [40, 40, 20], "no more in one call than may go in a second");
+    assert!(since.elapsed() > Duration::from_millis(1_500), "{:?}", since.elapsed());
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
@@ -174,10 +263,15 @@ async fn what_the_message_asks_for_is_not_the_certificates_fault(pool: PgPool) {
     let bench = Bench::<Huawei>::with(pool, &[("DISPATCH__SUSPECT_ANSWERS", "2")], plain()).await;
     bench.warm_phone().await;
     let own = json!({"offline_push_info": {"AndroidInfo": {"HuaWeiChannelID": "no-such-channel"}}});
-    for (fields, state) in
-        [(own.clone(), "active"), (own.clone(), "active"), (own, "active"), (plain(), "active"), (plain(), "refused")]
-    {
-        bench.vendor.0.answer_next("80100003");
+    for (code, fields, state) in [
+        ("80100003", own.clone(), "active"),
+        ("80100003", own.clone(), "active"),
+        ("80100003", own.clone(), "active"),
+        ("80100003", plain(), "active"),
+        // That the app may not push is no option of a message.
+        ("80300002", own, "refused"),
+    ] {
+        bench.vendor.0.answer_next(code);
         let notification = bench.sent("u0", fields).await;
         assert_eq!(bench.idle_outcome(&notification).await, "payload_refused");
         bench.until_state(state).await;

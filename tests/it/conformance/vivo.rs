@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rouse::clock::Clock;
-use rouse::simulator::{Controls, Latency, VivoApp, VivoSimulator, VivoWorld};
+use rouse::simulator::{Controls, Fault, Latency, Misbehaviour, VivoApp, VivoSimulator, VivoWorld};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -180,4 +180,34 @@ async fn what_lives_too_short_for_a_list_goes_out_in_small_parts(pool: PgPool) {
     let notification = bench.sent("", json!({"to": to, "ttl_s": 600})).await;
     assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 30}));
     assert_eq!((bench.vendor.0.endpoint("/message/send").requests, bench.vendor.sends()), (30, 30));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_list_that_one_device_refused_is_divided(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    let users = bench.phones(12).await;
+    assert_eq!(bench.outcome(&bench.sent("u0", plain()).await).await, "accepted");
+    let enough = Misbehaviour::Code { code: "10073".into(), reason: None };
+    bench.vendor.0.fault(Fault::always(enough).for_token(Vivo::token(7)));
+    let notification = bench.sent_to(&users).await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 11, "recipient_limited": 1}));
+    assert_eq!(bench.vendor.0.inbox_counts().duplicates, 0);
+    assert_eq!(bench.codes(&notification).await.len(), 12, "one attempt for each device");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_device_that_leaves_between_the_steps_of_a_list_gets_nothing_and_the_others_do(pool: PgPool) {
+    let bench = Bench::<Vivo>::start(pool).await;
+    let users = bench.phones(6).await;
+    assert_eq!(bench.outcome(&bench.sent("u0", plain()).await).await, "accepted");
+    let calls = |path: &str| bench.vendor.0.endpoint(path).requests;
+    bench.vendor.0.fault(Fault::once(Misbehaviour::Hang(Some(Duration::from_millis(300)))));
+    let received = bench.vendor.0.received_total();
+    // The stand-in notes a call that hangs when it answers it: the first step is on the wire a moment after the 202.
+    let notification = bench.sent_to(&users).await;
+    bench.report("logout", "u3", "phone-u3").await;
+    assert_eq!(bench.outcomes(&notification).await, json!({"accepted": 5, "cancelled": 1}));
+    assert_eq!(bench.vendor.0.inbox(&Vivo::token(3)).len(), 0);
+    assert_eq!(bench.vendor.0.received_total() - received, 5);
+    assert!(calls("/message/saveListPayload") <= 2);
 }
