@@ -74,6 +74,7 @@ pub(super) struct NotificationRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
+    /// A sound of the app: a raw resource on Android, a file on iOS; `default`, or `none` for silence.
     #[serde(default)]
     pub sound: Option<Name>,
     /// Only these devices, at most 100.
