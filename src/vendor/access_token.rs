@@ -1,7 +1,6 @@
 //! Access tokens: one for all certificates of a credential, fetched by one caller at a time, renewed before it ends and
 //! once when the vendor refuses it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +15,10 @@ use crate::domain::certificate::VendorKind;
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 /// The same for a token that is fetched ahead of time: the old one still works.
 const EARLY_FAILURE_HOLDS: Duration = Duration::from_secs(30);
-/// Refused tokens are replaced at most this often within this time, so that a vendor that refuses fresh tokens too is not
-/// asked for one after the other.
-const MAX_REPLACED: usize = 5;
-const REPLACED_WITHIN: Duration = Duration::from_secs(10);
+/// So many tokens in a row that were refused before they ever worked: then it is not the token.
+const FRESH_REFUSED: u32 = 2;
+/// After that no other one is fetched for this long.
+const REFUSED_REST: Duration = Duration::from_secs(10);
 
 /// A token as the vendor gave it out.
 pub(super) struct Granted {
@@ -63,17 +62,17 @@ pub(super) fn refused(reply: &Reply, code: Option<String>) -> Outcome {
 pub(super) struct AccessToken {
     vendor: VendorKind,
     grant: Box<dyn Grant>,
-    current: Mutex<Option<Held>>,
-    /// Held by who fetches.
-    fetching: Arc<AsyncMutex<Past>>,
+    current: Mutex<Current>,
+    /// Held by who fetches; knows the last failure.
+    fetching: Arc<AsyncMutex<Option<(Instant, Outcome)>>>,
 }
 
-/// What happened when tokens were fetched.
 #[derive(Debug, Default)]
-struct Past {
-    failure: Option<(Instant, Outcome)>,
-    /// When refused tokens were replaced, the last few times.
-    replaced: VecDeque<Instant>,
+struct Current {
+    held: Option<Held>,
+    /// How many tokens in a row were refused before they ever worked, and when the last of them.
+    fresh_refused: u32,
+    refused_at: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -82,6 +81,9 @@ struct Held {
     made: Instant,
     renew_after: Duration,
     usable_for: Duration,
+    /// What the vendor said of it: taken once, or refused.
+    has_worked: bool,
+    is_refused: bool,
 }
 
 impl std::fmt::Debug for Held {
@@ -107,81 +109,114 @@ impl AccessToken {
             }
             return Ok(held.value);
         }
-        let mut past = self.fetching.lock().await;
+        let mut failure = self.fetching.lock().await;
         match self.held() {
             Some(held) => Ok(held.value),
-            None => self.fetch_unless_failed(asked, &mut past).await,
+            None => self.fetch_unless_failed(asked, &mut failure).await,
         }
     }
 
     /// Fetches the next token beside the calls that go on with this one; one request at a time, and not again soon after a
     /// failure.
     fn renew_ahead(self: &Arc<Self>) {
-        let Ok(mut past) = Arc::clone(&self.fetching).try_lock_owned() else { return };
-        if past.failure.as_ref().is_some_and(|(at, _)| at.elapsed() < EARLY_FAILURE_HOLDS) {
+        let Ok(mut failure) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        if failure.as_ref().is_some_and(|(at, _)| at.elapsed() < EARLY_FAILURE_HOLDS) {
             return;
         }
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(outcome) = this.fetch(&mut past).await {
+            if let Err(outcome) = this.fetch(&mut failure).await {
                 let code = outcome.vendor_code.unwrap_or_default();
                 tracing::warn!(vendor = %this.vendor, code, "no new access token; the old one is used while it lives");
             }
         });
     }
 
-    /// The vendor refused `used`: the token to try instead, unless one refused token is replaced after the other; then it is
-    /// not the token.
+    /// The vendor took it.
+    pub(super) fn worked(&self, used: &str) {
+        let mut current = self.lock();
+        if let Some(held) = current.held.as_mut().filter(|held| !held.has_worked && *held.value == *used) {
+            held.has_worked = true;
+            current.fresh_refused = 0;
+        }
+    }
+
+    /// The vendor refused it. Answers whether so many in a row were refused before they ever worked that it is not the token:
+    /// one alone may have been ended by another server's.
+    pub(super) fn refused(&self, used: &str) -> bool {
+        let mut current = self.lock();
+        let fresh = |held: &&mut Held| !held.has_worked && !held.is_refused && *held.value == *used;
+        if let Some(held) = current.held.as_mut().filter(fresh) {
+            held.is_refused = true;
+            current.fresh_refused += 1;
+            current.refused_at = Some(Instant::now());
+        }
+        current.fresh_refused >= FRESH_REFUSED
+    }
+
+    /// The token to try instead of `used`, which was refused. `None`: it is not the token.
     /// # Errors
     /// As [`Self::current`].
     pub(super) async fn replace(&self, used: &str) -> Result<Option<Arc<str>>, Outcome> {
         let asked = Instant::now();
-        let mut past = self.fetching.lock().await;
+        let mut failure = self.fetching.lock().await;
         if let Some(held) = self.held().filter(|held| *held.value != *used) {
             return Ok(Some(held.value));
         }
-        while past.replaced.front().is_some_and(|at| at.elapsed() > REPLACED_WITHIN) {
-            past.replaced.pop_front();
-        }
-        if past.replaced.len() >= MAX_REPLACED {
+        let rests = {
+            let current = self.lock();
+            let is_recent = current.refused_at.is_some_and(|at| at.elapsed() < REFUSED_REST);
+            current.fresh_refused >= FRESH_REFUSED && is_recent
+        };
+        if rests {
             return Ok(None);
         }
         self.forget(used);
-        let another = self.fetch_unless_failed(asked, &mut past).await?;
-        past.replaced.push_back(Instant::now());
-        Ok(Some(another))
+        self.fetch_unless_failed(asked, &mut failure).await.map(Some)
     }
 
     /// The next call does not use this token.
     pub(super) fn forget(&self, used: &str) {
         let mut current = self.lock();
-        if current.as_ref().is_some_and(|held| *held.value == *used) {
-            *current = None;
+        if current.held.as_ref().is_some_and(|held| *held.value == *used) {
+            current.held = None;
         }
     }
 
-    async fn fetch_unless_failed(&self, asked: Instant, past: &mut Past) -> Result<Arc<str>, Outcome> {
-        match &past.failure {
+    async fn fetch_unless_failed(
+        &self,
+        asked: Instant,
+        failure: &mut Option<(Instant, Outcome)>,
+    ) -> Result<Arc<str>, Outcome> {
+        match failure {
             Some((at, outcome)) if *at >= asked || at.elapsed() < FAILURE_HOLDS => Err(outcome.clone()),
-            _ => self.fetch(past).await,
+            _ => self.fetch(failure).await,
         }
     }
 
-    async fn fetch(&self, past: &mut Past) -> Result<Arc<str>, Outcome> {
+    async fn fetch(&self, failure: &mut Option<(Instant, Outcome)>) -> Result<Arc<str>, Outcome> {
         let made = Instant::now();
         match self.grant.grant().await {
             Ok(Granted { value, renew_after, usable_for }) => {
                 // So that several servers do not renew at once.
                 let renew_after = renew_after.mul_f64(0.9 + 0.1 * rand::random::<f64>());
                 let value: Arc<str> = value.into();
-                *self.lock() = Some(Held { value: Arc::clone(&value), made, renew_after, usable_for });
-                past.failure = None;
+                let held = Held {
+                    value: Arc::clone(&value),
+                    made,
+                    renew_after,
+                    usable_for,
+                    has_worked: false,
+                    is_refused: false,
+                };
+                self.lock().held = Some(held);
+                *failure = None;
                 Ok(value)
             }
             Err(outcome) => {
                 // "Too fast" is about requests for tokens, not about pushes.
                 let outcome = Outcome { progress: Progress::Unasked, spares_lane: true, ..outcome };
-                past.failure = Some((Instant::now(), outcome.clone()));
+                *failure = Some((Instant::now(), outcome.clone()));
                 Err(outcome)
             }
         }
@@ -189,10 +224,10 @@ impl AccessToken {
 
     /// The token, while it is usable.
     fn held(&self) -> Option<Held> {
-        self.lock().clone().filter(|held| held.made.elapsed() < held.usable_for)
+        self.lock().held.clone().filter(|held| held.made.elapsed() < held.usable_for)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -279,13 +314,27 @@ mod tests {
     #[tokio::test]
     async fn a_vendor_that_refuses_every_token_is_not_asked_for_one_after_the_other() {
         let (counter, token) = counted(Duration::from_mins(1));
-        let mut used = token.current().await.unwrap();
-        let mut replaced = 0;
-        while let Some(another) = token.replace(&used).await.unwrap() {
-            used = another;
-            replaced += 1;
+        let first = token.current().await.unwrap();
+        token.worked(&first);
+        assert!(!token.refused(&first), "it worked before");
+        let second = token.replace(&first).await.unwrap().unwrap();
+        assert!(!token.refused(&second) && !token.refused(&second), "one alone, however often it is told");
+        let third = token.replace(&second).await.unwrap().unwrap();
+        assert!(token.refused(&third), "two in a row: it is not the token");
+        assert_eq!(token.replace(&third).await.unwrap(), None);
+        assert_eq!(counter.grants.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn tokens_that_end_again_and_again_are_replaced_as_long_as_each_works() {
+        let (counter, token) = counted(Duration::from_mins(1));
+        for number in 0..20 {
+            let used = token.current().await.unwrap();
+            token.worked(&used);
+            assert!(!token.refused(&used));
+            assert!(token.replace(&used).await.unwrap().is_some(), "{number}");
         }
-        assert_eq!((replaced, counter.grants.load(Ordering::SeqCst)), (5, 6));
+        assert_eq!(counter.grants.load(Ordering::SeqCst), 21);
     }
 
     #[tokio::test]

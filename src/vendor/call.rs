@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::access_token::AccessToken;
 use super::http::{Failure, Reply};
-use super::outcome::{Outcome, Reason};
+use super::outcome::{Outcome, Progress, Reason};
 use super::{Push, Target};
 
 /// What a call came to: one outcome per target, in their order.
@@ -93,19 +93,39 @@ where
     }
     let answered = call(Arc::clone(&used)).await;
     match answered.token {
-        Verdict::Fine => return answered.outcomes,
+        Verdict::Fine => {
+            token.worked(&used);
+            return answered.outcomes;
+        }
         Verdict::Doubtful => {
             token.forget(&used);
             return answered.outcomes;
         }
-        Verdict::Refused => {}
+        Verdict::Refused => token.refused(&used),
+    };
+    let another = match token.replace(&used).await {
+        Err(outcome) => return all(&outcome),
+        Ok(None) => return answered.outcomes,
+        Ok(Some(another)) => another,
+    };
+    if !push.clearance.holds() {
+        return all(&Outcome::put_back());
     }
-    match token.replace(&used).await {
-        Err(outcome) => all(&outcome),
-        Ok(None) => answered.outcomes,
-        Ok(Some(_)) if !push.clearance.holds() => all(&Outcome::put_back()),
-        Ok(Some(another)) => call(another).await.outcomes,
+    let answered = call(Arc::clone(&another)).await;
+    match answered.token {
+        Verdict::Refused if !token.refused(&another) => answered.outcomes.into_iter().map(in_doubt).collect(),
+        Verdict::Refused => answered.outcomes,
+        Verdict::Fine | Verdict::Doubtful => {
+            token.worked(&another);
+            answered.outcomes
+        }
     }
+}
+
+/// A fresh token was refused: once alone it may have been ended by another server's, so the delivery is tried again before
+/// the certificate is blamed.
+fn in_doubt(outcome: Outcome) -> Outcome {
+    Outcome { reason: Reason::VendorFault, progress: Progress::Unasked, ..outcome }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use rouse::simulator::{ApnsSimulator, XiaomiSimulator};
+use rouse::simulator::Controls;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -14,32 +14,6 @@ use crate::world::APP;
 
 /// Everything accepted ends within this after the fault is over.
 pub(crate) const ENDS_WITHIN: Duration = Duration::from_mins(2);
-
-/// A simulated vendor, as far as the checker asks.
-pub(crate) trait Phones {
-    /// How often a message, by the app's own data, was received by any phone.
-    fn received(&self, message_id: &str) -> u64;
-    /// Pushes received again.
-    fn duplicates(&self) -> u64;
-}
-
-impl Phones for XiaomiSimulator {
-    fn received(&self, message_id: &str) -> u64 {
-        self.payload_count(message_id)
-    }
-    fn duplicates(&self) -> u64 {
-        self.inbox_counts().duplicates
-    }
-}
-
-impl Phones for ApnsSimulator {
-    fn received(&self, message_id: &str) -> u64 {
-        self.payload_count(message_id)
-    }
-    fn duplicates(&self) -> u64 {
-        self.inbox_counts().duplicates
-    }
-}
 
 /// What may be sent again when a server with so many calls in flight dies: those calls, and as many that ended while the
 /// recorder wrote the batch before.
@@ -63,8 +37,8 @@ pub(crate) struct Verdict {
     pub(crate) settled_in: Duration,
 }
 
-/// Waits until nothing of the record waits any more, and compares.
-pub(crate) async fn check(pool: &PgPool, phones: &[&dyn Phones], record: &Record) -> Verdict {
+/// Waits until nothing of the record waits any more, and compares with what the phones behind these vendors received.
+pub(crate) async fn check(pool: &PgPool, vendors: &[&Controls], record: &Record) -> Verdict {
     let since = Instant::now();
     let ids: Vec<&str> = record.accepted.keys().map(String::as_str).collect();
     let mut waiting = 1;
@@ -74,7 +48,7 @@ pub(crate) async fn check(pool: &PgPool, phones: &[&dyn Phones], record: &Record
     }
     let settled_in = since.elapsed();
     let ends = ends(pool, &ids).await;
-    let received = |id: &str| phones.iter().map(|phones| phones.received(id)).sum::<u64>();
+    let received = |id: &str| vendors.iter().map(|vendor| vendor.payload_count(id)).sum::<u64>();
     let end_of = |id: &str| ends.get(id).map_or(0, |end| end.count);
     let mut verdict = Verdict {
         accepted: record.accepted.len(),
@@ -82,7 +56,7 @@ pub(crate) async fn check(pool: &PgPool, phones: &[&dyn Phones], record: &Record
         not_one_end: Vec::new(),
         twice_new: record.news.iter().filter(|(_, count)| **count > 1).map(|(id, _)| id.clone()).collect(),
         waiting,
-        duplicates: phones.iter().map(|phones| phones.duplicates()).sum(),
+        duplicates: vendors.iter().map(|vendor| vendor.inbox_counts().duplicates).sum(),
         longest: Duration::ZERO,
         settled_in,
     };

@@ -8,7 +8,7 @@ use rouse::simulator::{Latency, XiaomiSimulator};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::checker::{Phones, Verdict, check};
+use super::checker::{Verdict, check};
 use super::load::{Load, Record, Target};
 use crate::program::Program;
 use crate::world::{APP, CERTIFICATE, PACKAGE, SECRET, client, merged, vendor};
@@ -159,6 +159,19 @@ impl Fleet {
 
     /// Killed phones for users `{prefix}0` and so on, one each.
     pub(crate) async fn phones(&self, app: i64, certificate: i64, prefix: &str, users: u64, platform: &str) {
+        self.phones_with(app, certificate, prefix, users, platform, |user| token_of(prefix, user, platform)).await;
+    }
+
+    /// The same with tokens in the vendor's own shape.
+    pub(crate) async fn phones_with(
+        &self,
+        app: i64,
+        certificate: i64,
+        prefix: &str,
+        users: u64,
+        platform: &str,
+        token: impl Fn(u64) -> String,
+    ) {
         let now_ms = self.database_now_ms().await;
         let events: Vec<Value> = (0..users)
             .flat_map(|user| {
@@ -166,8 +179,8 @@ impl Fleet {
                     json!({"type": kind, "user_id": format!("{prefix}{user}"), "platform": platform,
                         "device_id": format!("phone-{prefix}{user}"), "event_time": now_ms})
                 };
-                let token = token_of(prefix, user, platform);
-                let login = merged(event("login"), json!({"certificate_id": certificate, "token": token}));
+                let token = json!({"certificate_id": certificate, "token": token(user)});
+                let login = merged(event("login"), token);
                 [login, event("disconnect")]
             })
             .collect();
@@ -190,7 +203,7 @@ impl Fleet {
     }
 
     pub(crate) async fn check(&self, record: &Record) -> Verdict {
-        check(&self.pool, &[&self.vendor as &dyn Phones], record).await
+        check(&self.pool, &[&self.vendor], record).await
     }
 
     /// The last log lines of all that live, for the message of a test that fails.

@@ -1,4 +1,4 @@
-//! Three servers, two vendors, a constant load, and one fault after the other, for as long as asked: `./dev soak MINUTES`.
+//! Three servers, six vendors, a constant load, and one fault after the other, for as long as asked: `./dev soak MINUTES`.
 //! Without a wish it runs for three faults, so that it cannot rot.
 
 use std::net::SocketAddr;
@@ -7,25 +7,31 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
-use rouse::simulator::{ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Fault, Latency, Misbehaviour};
+use rouse::simulator::{ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Controls, Fault, Latency, Misbehaviour};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::checker::{Phones, check, on_the_wire};
+use super::checker::{check, on_the_wire};
 use super::fleet::{CALLS_IN_FLIGHT, Fleet};
 use super::link::Link;
 use super::load::{Load, Record, Target};
 use super::postgres::Postgres;
 use super::say;
 use crate::apns::CaFile;
-use crate::world::{APP, CERTIFICATE};
+use crate::conformance::{Candidate, Huawei, Meizu, Oppo, Vivo};
+use crate::world::{APP, CERTIFICATE, merged};
 
 const SERVERS: usize = 3;
 const APNS_CERTIFICATE: i64 = 20_001;
 const TOPIC: &str = "com.example.chat";
-/// Messages a second to each vendor.
-const RATE: u64 = 60;
+/// Messages a second to Xiaomi and to APNs, and to each of the others.
+const RATE: u64 = 50;
+const RATE_OF_OTHERS: u64 = 10;
+const USERS_OF_OTHERS: u64 = 16;
+/// Lanes: one for each vendor.
+const VENDORS: u64 = 6;
+const LATENCY_OF_OTHERS: Latency = Latency { min_ms: 10, max_ms: 80 };
 /// Between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -43,13 +49,19 @@ enum Trouble {
     XiaomiGarbage,
     ApnsResets,
     ApnsLeaves,
+    AccessTokensEnd,
+    OthersDown,
+    OthersSlow,
     CertificateEdit,
     Nothing,
 }
 
-const TROUBLES: [Trouble; 12] = [
+const TROUBLES: [Trouble; 15] = [
     Trouble::Kill,
     Trouble::ApnsLeaves,
+    Trouble::AccessTokensEnd,
+    Trouble::OthersDown,
+    Trouble::OthersSlow,
     Trouble::CertificateEdit,
     Trouble::Freeze,
     Trouble::DatabaseRestart,
@@ -112,7 +124,56 @@ struct Soak {
     link: Link,
     fleet: Fleet,
     apns: ApnsSimulator,
+    others: Vec<Other>,
     _ca: CaFile,
+}
+
+/// A vendor besides Xiaomi and APNs.
+struct Other {
+    kind: &'static str,
+    certificate: i64,
+    body: Value,
+    settings: Vec<(&'static str, String)>,
+    token: fn(usize) -> String,
+    controls: Controls,
+    /// Makes all access tokens unknown.
+    revoke: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Other {
+    async fn start<C: Candidate + Send + Sync + 'static>(certificate: i64) -> Self {
+        let vendor = C::start().await;
+        let controls = vendor.controls().clone();
+        controls.set_latency(LATENCY_OF_OTHERS);
+        Self {
+            kind: C::KIND,
+            certificate,
+            body: vendor.certificate(),
+            settings: vendor.settings(),
+            token: C::token,
+            controls,
+            // Keeps the stand-in alive too.
+            revoke: Box::new(move || vendor.revoke_access_tokens()),
+        }
+    }
+
+    /// Users of its own.
+    fn prefix(&self) -> String {
+        format!("{}-", self.kind)
+    }
+
+    async fn set_up(&self, fleet: &Fleet) {
+        let body = merged(json!({"vendor": self.kind, "certificate_id": self.certificate}), self.body.clone());
+        let path = format!("/v1/apps/{APP}/certificates");
+        assert_eq!(fleet.call(0, Method::POST, &path, &body).await.0, 201);
+        let token = |user: u64| (self.token)(usize::try_from(user).unwrap());
+        fleet.phones_with(APP, self.certificate, &self.prefix(), USERS_OF_OTHERS, "android", token).await;
+    }
+
+    fn load(&self, fleet: &Fleet) -> Load {
+        let target = Target { prefix: self.prefix(), users: USERS_OF_OTHERS, ..fleet.target() };
+        Load::start(&target, self.kind, RATE_OF_OTHERS)
+    }
 }
 
 impl Soak {
@@ -133,15 +194,25 @@ impl Soak {
         urls.push(Postgres::url_at(link.port));
         let pool = PgPool::connect_lazy(&postgres.url()).unwrap();
         let url = apns.url();
-        let settings =
-            [("VENDORS__APNS__PRODUCTION", url.as_str()), ("VENDORS__EXTRA_CA_FILE", ca.0.to_str().unwrap())];
+        let others = vec![
+            Other::start::<Huawei>(20_002).await,
+            Other::start::<Meizu>(20_003).await,
+            Other::start::<Vivo>(20_004).await,
+            Other::start::<Oppo>(20_005).await,
+        ];
+        let mut settings =
+            vec![("VENDORS__APNS__PRODUCTION", url.as_str()), ("VENDORS__EXTRA_CA_FILE", ca.0.to_str().unwrap())];
+        settings.extend(others.iter().flat_map(|other| &other.settings).map(|(name, url)| (*name, url.as_str())));
         let fleet = Fleet::with(pool, urls, &settings, &[]).await;
         let certificate = json!({"vendor": "apns", "certificate_id": APNS_CERTIFICATE, "topic": TOPIC,
             "environment": "production", "key_p8": key.p8_pem(), "key_id": "ABC123DEFG", "team_id": "TEAM123456"});
         let path = format!("/v1/apps/{APP}/certificates");
         assert_eq!(fleet.call(0, Method::POST, &path, &certificate).await.0, 201);
         fleet.phones(APP, APNS_CERTIFICATE, "ios-", 64, "ios").await;
-        Self { postgres, link, fleet, apns, _ca: ca }
+        for other in &others {
+            other.set_up(&fleet).await;
+        }
+        Self { postgres, link, fleet, apns, others, _ca: ca }
     }
 
     /// Lets it happen, and waits until the fleet is whole again.
@@ -192,6 +263,25 @@ impl Soak {
                 tokio::time::sleep(seconds(6)).await;
                 self.apns.leave_after(0, None);
             }
+            Trouble::AccessTokensEnd => {
+                for _ in 0..6 {
+                    self.others.iter().for_each(|other| (other.revoke)());
+                    tokio::time::sleep(seconds(1)).await;
+                }
+            }
+            Trouble::OthersDown => {
+                let down =
+                    Misbehaviour::Status { status: 503, body: "<html>busy</html>".to_owned(), retry_after: None };
+                self.others.iter().for_each(|other| other.controls.fault(down.clone()));
+                tokio::time::sleep(seconds(6)).await;
+                self.calm_others();
+            }
+            Trouble::OthersSlow => {
+                self.others.iter().for_each(|other| other.controls.set_latency(Latency { min_ms: 700, max_ms: 1_500 }));
+                self.others.iter().for_each(|other| (other.revoke)());
+                tokio::time::sleep(seconds(8)).await;
+                self.calm_others();
+            }
             Trouble::CertificateEdit => {
                 let path = format!("/v1/apps/{APP}/certificates/{CERTIFICATE}");
                 let edit = json!({"name": format!("edit {edits}")});
@@ -204,8 +294,18 @@ impl Soak {
         }
     }
 
-    fn phones(&self) -> [&dyn Phones; 2] {
-        [&self.fleet.vendor, &self.apns]
+    fn calm_others(&self) {
+        for other in &self.others {
+            other.controls.clear_faults();
+            other.controls.set_latency(LATENCY_OF_OTHERS);
+        }
+    }
+
+    /// All six.
+    fn controls(&self) -> Vec<&Controls> {
+        let mut all: Vec<&Controls> = vec![&self.fleet.vendor, &self.apns];
+        all.extend(self.others.iter().map(|other| &other.controls));
+        all
     }
 
     async fn sample(&self, began: Instant, wal_at_start: f64) -> Option<Sample> {
@@ -225,7 +325,7 @@ impl Soak {
             database_mb: mb(sizes.1),
             waiting: sizes.2,
             wal_mb: mb(sizes.3 - wal_at_start),
-            received: self.fleet.vendor.received_total() + self.apns.received_total(),
+            received: self.controls().into_iter().map(Controls::received_total).sum(),
         })
     }
 }
@@ -265,7 +365,8 @@ async fn soak() {
         None => rounds >= 3,
     };
     let ios = Target { prefix: "ios-".to_owned(), ..soak.fleet.target() };
-    let loads = [Load::start(&soak.fleet.target(), "android", RATE), Load::start(&ios, "ios", RATE)];
+    let mut loads = vec![Load::start(&soak.fleet.target(), "android", RATE), Load::start(&ios, "ios", RATE)];
+    loads.extend(soak.others.iter().map(|other| other.load(&soak.fleet)));
     let wal_at_start: f64 = sqlx::query_scalar("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8")
         .fetch_one(&soak.fleet.pool)
         .await
@@ -309,11 +410,11 @@ fn taken(loads: &[Load]) -> Record {
 
 /// Checks what was accepted until now, while the load goes on.
 async fn judge(soak: &Soak, trouble: Trouble, record: &Record, duplicates_before: &mut u64) -> Stretch {
-    let mut verdict = check(&soak.fleet.pool, &soak.phones(), record).await;
+    let mut verdict = check(&soak.fleet.pool, &soak.controls(), record).await;
     verdict.duplicates -= *duplicates_before;
     *duplicates_before += verdict.duplicates;
 
-    verdict.insist(&format!("soak: {trouble:?}"), on_the_wire(CALLS_IN_FLIGHT * 2));
+    verdict.insist(&format!("soak: {trouble:?}"), on_the_wire(CALLS_IN_FLIGHT * VENDORS));
     assert_eq!(record.without_retry_after, 0);
     Stretch {
         trouble,

@@ -8,7 +8,7 @@ use rouse::simulator::{Latency, Misbehaviour, XiaomiApp, XiaomiSimulator, Xiaomi
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::checker::{Phones, check};
+use super::checker::check;
 use super::fleet::{CALLS_IN_FLIGHT, Fleet};
 use super::load::{Load, Target};
 use super::say;
@@ -120,7 +120,7 @@ async fn a_vendor_fails(pool: &PgPool, misbehaviour: Option<Misbehaviour>, fault
     // Some tenths of a second; longer while the other server has not found out yet: what it accepts waits in the database,
     // until its next look at the vendor, 10 s at most.
     assert!(fresh_verdict.lost.is_empty() && fresh_verdict.longest < Duration::from_secs(10), "{fresh_verdict:?}");
-    check(pool, &[&two.other as &dyn Phones], &other_record).await.insist(&format!("{fault}: the other vendor"), 0);
+    check(pool, &[&two.other], &other_record).await.insist(&format!("{fault}: the other vendor"), 0);
     assert!(
         during <= before * 3 + Duration::from_millis(100),
         "the other vendor: {before:?} before, {during:?} during"
@@ -190,5 +190,5 @@ async fn a_flood_of_one_app_delays_no_other(pool: PgPool) {
     fleet.vendor.set_latency(Latency::fixed(5));
     fleet.check(&record).await.insist("a lane flooded by one app", 0);
     let other = other_load.finish().await;
-    check(&pool, &[&two.other as &dyn Phones], &other).await.insist("a lane flooded: the other app", 0);
+    check(&pool, &[&two.other], &other).await.insist("a lane flooded: the other app", 0);
 }

@@ -20,7 +20,11 @@ use sqlx::PgPool;
 
 use crate::world::{APP, World, merged, plain, until};
 pub(crate) use candidate::{Candidate, Says, access_tokens};
+pub(crate) use huawei::Huawei;
+pub(crate) use meizu::Meizu;
+pub(crate) use oppo::Oppo;
 use tap::Tap;
+pub(crate) use vivo::Vivo;
 
 const ID: i64 = 30_001;
 
