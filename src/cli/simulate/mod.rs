@@ -4,15 +4,17 @@ mod ca_file;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::simulator::{
-    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, HuaweiApp,
-    HuaweiSimulator, HuaweiWorld, Latency, MeizuApp, MeizuSimulator, MeizuWorld, OppoApp, OppoSimulator, OppoWorld,
-    StartError, VivoApp, VivoSimulator, VivoWorld, XiaomiApp, XiaomiSimulator, XiaomiWorld,
+    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Basics,
+    FleetMember, HuaweiApp, HuaweiSimulator, HuaweiWorld, Latency, MeizuApp, MeizuSimulator, MeizuWorld, OppoApp,
+    OppoSimulator, OppoWorld, StartError, VivoApp, VivoSimulator, VivoWorld, XiaomiApp, XiaomiSimulator, XiaomiWorld,
+    after,
 };
 use ca_file::CaFile;
 
@@ -152,50 +154,57 @@ pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let next = |steps| after(args.listen, steps);
     let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
     let production = ApnsSimulator::start(args.apns_listen.unwrap_or(next(1)), apns.clone()).await?;
+    let port = production.addr().port();
     let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..apns };
-    let sandbox = ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(next(2)), sandbox).await?;
-    let huawei = HuaweiSimulator::start(next(3), huawei_world(&args)).await?;
-    let meizu = MeizuSimulator::start(next(4), meizu_world(&args)).await?;
-    let vivo = VivoSimulator::start(next(5), vivo_world(&args)?).await?;
-    let oppo = OppoSimulator::start(next(6), oppo_world(&args)).await?;
-    let ca_file = CaFile::write(args.ca_file.as_deref(), &authority, production.addr().port())?;
-    let settings = [
-        ("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url()),
-        ("apns", "ROUSE_VENDORS__APNS__PRODUCTION", production.url()),
-        ("apns", "ROUSE_VENDORS__APNS__SANDBOX", sandbox.url()),
-        ("apns", "ROUSE_VENDORS__EXTRA_CA_FILE", ca_file.path.display().to_string()),
-        ("huawei", "ROUSE_VENDORS__HUAWEI__PUSH", huawei.url()),
-        ("huawei", "ROUSE_VENDORS__HUAWEI__TOKEN", huawei.url()),
-        ("meizu", "ROUSE_VENDORS__MEIZU__PUSH", meizu.url()),
-        ("vivo", "ROUSE_VENDORS__VIVO__PUSH", vivo.url()),
-        ("oppo", "ROUSE_VENDORS__OPPO__CN", oppo.url()),
+    let fleet: Vec<Arc<dyn FleetMember>> = vec![
+        Arc::new(xiaomi),
+        Arc::new(production),
+        Arc::new(ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(next(2)), sandbox).await?),
+        Arc::new(HuaweiSimulator::start(next(3), huawei_world(&args)).await?),
+        Arc::new(MeizuSimulator::start(next(4), meizu_world(&args)).await?),
+        Arc::new(VivoSimulator::start(next(5), vivo_world(&args)?).await?),
+        Arc::new(OppoSimulator::start(next(6), oppo_world(&args)).await?),
     ];
-    print(&mut io::stdout().lock(), &settings).map_err(SimulateError::Output)?;
+    let ca_file = CaFile::write(args.ca_file.as_deref(), &authority, port)?;
+    print(&mut io::stdout().lock(), &settings(&fleet, &ca_file.path)).map_err(SimulateError::Output)?;
     end_signal().await.map_err(SimulateError::Signal)?;
-    xiaomi.stop().await;
-    production.stop().await;
-    sandbox.stop().await;
-    for standin in [&*huawei, &meizu, &vivo, &oppo] {
+    for standin in fleet {
         standin.stop().await;
     }
     Ok(())
 }
 
-/// A port a little after another one; any free one where the other is.
-fn after(addr: SocketAddr, steps: u16) -> SocketAddr {
-    let port = if addr.port() == 0 { 0 } else { addr.port().saturating_add(steps) };
-    SocketAddr::new(addr.ip(), port)
+/// The settings that point Rouse at these, each with its vendor and value; the CA's after those of the vendor who needs it.
+fn settings(fleet: &[Arc<dyn FleetMember>], ca_file: &Path) -> Vec<(&'static str, String, String)> {
+    let variable = |key: &str| format!("ROUSE_VENDORS__{}", key.to_uppercase().replace('.', "__"));
+    let mut settings = Vec::new();
+    let mut members = fleet.iter().peekable();
+    while let Some(member) = members.next() {
+        let kind = member.kind();
+        settings.extend(member.settings().iter().map(|key| (kind, variable(key), member.url())));
+        let is_last = members.peek().is_none_or(|next| next.kind() != kind);
+        if is_last && member.ca().is_some() {
+            settings.push((kind, variable("extra_ca_file"), ca_file.display().to_string()));
+        }
+    }
+    settings
+}
+
+impl SimulateArgs {
+    /// What a stand-in is told whatever its vendor. One that knows no app takes any.
+    fn basics(&self, knows_apps: bool) -> Basics {
+        Basics {
+            lenient: self.lenient || !knows_apps,
+            counters_only: self.counters_only,
+            latency: Latency::fixed(self.latency_ms),
+            ..Basics::default()
+        }
+    }
 }
 
 /// What both environments of APNs are told.
 fn apns_world(args: &SimulateArgs, authority: &ApnsAuthority) -> Result<ApnsWorld, SimulateError> {
-    let mut world = ApnsWorld {
-        lenient: args.lenient || args.apns_keys.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        authority: Some(authority.clone()),
-        ..ApnsWorld::default()
-    };
+    let mut world = ApnsWorld { authority: Some(authority.clone()), ..args.basics(!args.apns_keys.is_empty()).into() };
     for ApnsKeyFile { id, team, topic, path } in &args.apns_keys {
         let failed = |source| SimulateError::KeyFile { path: path.clone(), source };
         let pem = std::fs::read_to_string(path).map_err(failed)?;
@@ -208,32 +217,23 @@ fn apns_world(args: &SimulateArgs, authority: &ApnsAuthority) -> Result<ApnsWorl
 
 fn world(args: &SimulateArgs) -> XiaomiWorld {
     XiaomiWorld {
-        lenient: args.lenient || args.apps.is_empty(),
-        counters_only: args.counters_only,
         receipt_delay: Duration::from_millis(args.receipt_delay_ms),
-        latency: Latency::fixed(args.latency_ms),
         apps: apps(&args.apps),
-        ..XiaomiWorld::default()
+        ..args.basics(!args.apps.is_empty()).into()
     }
 }
 
 fn huawei_world(args: &SimulateArgs) -> HuaweiWorld {
     HuaweiWorld {
-        lenient: args.lenient || args.huawei_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
         apps: args.huawei_apps.iter().map(|[id, secret]| HuaweiApp::new(id, secret)).collect(),
-        ..HuaweiWorld::default()
+        ..args.basics(!args.huawei_apps.is_empty()).into()
     }
 }
 
 fn meizu_world(args: &SimulateArgs) -> MeizuWorld {
     MeizuWorld {
-        lenient: args.lenient || args.meizu_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
         apps: args.meizu_apps.iter().map(|[id, secret]| MeizuApp::new(id, secret)).collect(),
-        ..MeizuWorld::default()
+        ..args.basics(!args.meizu_apps.is_empty()).into()
     }
 }
 
@@ -243,21 +243,15 @@ fn vivo_world(args: &SimulateArgs) -> Result<VivoWorld, SimulateError> {
         Ok(VivoApp::new(number, key, secret))
     };
     Ok(VivoWorld {
-        lenient: args.lenient || args.vivo_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
         apps: args.vivo_apps.iter().map(app).collect::<Result<_, SimulateError>>()?,
-        ..VivoWorld::default()
+        ..args.basics(!args.vivo_apps.is_empty()).into()
     })
 }
 
 fn oppo_world(args: &SimulateArgs) -> OppoWorld {
     OppoWorld {
-        lenient: args.lenient || args.oppo_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
         apps: args.oppo_apps.iter().map(|[key, secret]| OppoApp::new(key, secret)).collect(),
-        ..OppoWorld::default()
+        ..args.basics(!args.oppo_apps.is_empty()).into()
     }
 }
 
@@ -273,9 +267,9 @@ fn apps(given: &[App]) -> Vec<XiaomiApp> {
     apps
 }
 
-fn print(out: &mut impl Write, vendors: &[(&str, &str, String)]) -> io::Result<()> {
-    for (vendor, setting, url) in vendors {
-        writeln!(out, "{vendor}  {setting}={url}")?;
+fn print(out: &mut impl Write, settings: &[(&str, String, String)]) -> io::Result<()> {
+    for (vendor, variable, value) in settings {
+        writeln!(out, "{vendor}  {variable}={value}")?;
     }
     out.flush()
 }
@@ -361,11 +355,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_vendor_is_one_line_with_its_setting() {
+    #[tokio::test]
+    async fn each_setting_is_a_line_after_its_vendor_and_that_of_the_ca_is_the_last_of_apns() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..ApnsWorld::default() };
+        let fleet: Vec<Arc<dyn FleetMember>> = vec![
+            Arc::new(XiaomiSimulator::start(any, XiaomiWorld::default()).await.unwrap()),
+            Arc::new(ApnsSimulator::start(any, ApnsWorld::default()).await.unwrap()),
+            Arc::new(ApnsSimulator::start(any, sandbox).await.unwrap()),
+            Arc::new(HuaweiSimulator::start(any, HuaweiWorld::default()).await.unwrap()),
+        ];
         let mut out = Vec::new();
-        print(&mut out, &[("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", "http://127.0.0.1:7300".to_owned())]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "xiaomi  ROUSE_VENDORS__XIAOMI__CN=http://127.0.0.1:7300\n");
+        print(&mut out, &settings(&fleet, Path::new("/tmp/ca.pem"))).unwrap();
+        let [xiaomi, production, sandbox, huawei] = fleet.as_slice() else { panic!("four were started") };
+        let expected = format!(
+            "xiaomi  ROUSE_VENDORS__XIAOMI__CN={}
+apns  ROUSE_VENDORS__APNS__PRODUCTION={}
+apns  ROUSE_VENDORS__APNS__SANDBOX={}
+apns  ROUSE_VENDORS__EXTRA_CA_FILE=/tmp/ca.pem
+huawei  ROUSE_VENDORS__HUAWEI__PUSH={}
+huawei  ROUSE_VENDORS__HUAWEI__TOKEN={}
+",
+            xiaomi.url(),
+            production.url(),
+            sandbox.url(),
+            huawei.url(),
+            huawei.url(),
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
@@ -410,13 +427,6 @@ mod tests {
         }
         let letters = parse(&["--vivo-app", "x:k:s"]).unwrap();
         assert!(matches!(vivo_world(&letters), Err(SimulateError::VivoAppId { .. })));
-    }
-
-    #[test]
-    fn the_stand_ins_for_apns_listen_next_to_the_first() {
-        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(after(addr("127.0.0.1:7300"), 2), addr("127.0.0.1:7302"));
-        assert_eq!(after(addr("[::1]:0"), 1), addr("[::1]:0"));
     }
 
     #[tokio::test]
