@@ -1,22 +1,24 @@
 //! `rouse simulate`: stand-in vendor servers for trying Rouse, or an app's server, without any vendor account.
 
 mod ca_file;
+mod worlds;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::simulator::{
-    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, Basics,
-    FleetMember, HuaweiApp, HuaweiSimulator, HuaweiWorld, Latency, MeizuApp, MeizuSimulator, MeizuWorld, OppoApp,
-    OppoSimulator, OppoWorld, StartError, VivoApp, VivoSimulator, VivoWorld, XiaomiApp, XiaomiSimulator, XiaomiWorld,
-    after,
+    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsSimulator, ApnsWorld, FleetMember, HuaweiSimulator,
+    MeizuSimulator, OppoSimulator, StartError, VivoSimulator, XiaomiSimulator, after,
 };
 use ca_file::CaFile;
+use worlds::{
+    ApnsKeyFile, App, apns_world, huawei_world, meizu_world, oppo_world, parse_apns_key, parse_app, parse_parts,
+    vivo_world, xiaomi_world,
+};
 
 /// Options of `rouse simulate`.
 #[derive(Debug, Clone, Args)]
@@ -71,28 +73,6 @@ pub(super) struct SimulateArgs {
     /// Count notifications and keep none, for load tests
     #[arg(long)]
     pub counters_only: bool,
-}
-
-/// One known app.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct App {
-    /// The `AppSecret`.
-    pub secret: String,
-    /// The Android package.
-    pub package: String,
-}
-
-/// One key known to APNs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApnsKeyFile {
-    /// The Key ID.
-    pub id: String,
-    /// The Team ID.
-    pub team: String,
-    /// A bundle id of the team.
-    pub topic: String,
-    /// The `.p8` file.
-    pub path: PathBuf,
 }
 
 /// Why `rouse simulate` ended.
@@ -152,7 +132,7 @@ pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let authority = ApnsAuthority::generate().map_err(SimulateError::Authority)?;
     let apns = apns_world(&args, &authority)?;
     let next = |steps| after(args.listen, steps);
-    let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
+    let xiaomi = XiaomiSimulator::start(args.listen, xiaomi_world(&args)).await?;
     let production = ApnsSimulator::start(args.apns_listen.unwrap_or(next(1)), apns.clone()).await?;
     let port = production.addr().port();
     let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..apns };
@@ -190,119 +170,11 @@ fn settings(fleet: &[Arc<dyn FleetMember>], ca_file: &Path) -> Vec<(&'static str
     settings
 }
 
-impl SimulateArgs {
-    /// What a stand-in is told whatever its vendor. One that knows no app takes any.
-    fn basics(&self, knows_apps: bool) -> Basics {
-        Basics {
-            lenient: self.lenient || !knows_apps,
-            counters_only: self.counters_only,
-            latency: Latency::fixed(self.latency_ms),
-            ..Basics::default()
-        }
-    }
-}
-
-/// What both environments of APNs are told.
-fn apns_world(args: &SimulateArgs, authority: &ApnsAuthority) -> Result<ApnsWorld, SimulateError> {
-    let mut world = ApnsWorld { authority: Some(authority.clone()), ..args.basics(!args.apns_keys.is_empty()).into() };
-    for ApnsKeyFile { id, team, topic, path } in &args.apns_keys {
-        let failed = |source| SimulateError::KeyFile { path: path.clone(), source };
-        let pem = std::fs::read_to_string(path).map_err(failed)?;
-        let key = ApnsKey::from_p8(id, team, &pem);
-        world.keys.push(key.map_err(|source| SimulateError::Key { path: path.clone(), source })?);
-        world.teams.push(ApnsTeam { id: team.clone(), topics: vec![topic.clone()] });
-    }
-    Ok(world)
-}
-
-fn world(args: &SimulateArgs) -> XiaomiWorld {
-    XiaomiWorld {
-        receipt_delay: Duration::from_millis(args.receipt_delay_ms),
-        apps: apps(&args.apps),
-        ..args.basics(!args.apps.is_empty()).into()
-    }
-}
-
-fn huawei_world(args: &SimulateArgs) -> HuaweiWorld {
-    HuaweiWorld {
-        apps: args.huawei_apps.iter().map(|[id, secret]| HuaweiApp::new(id, secret)).collect(),
-        ..args.basics(!args.huawei_apps.is_empty()).into()
-    }
-}
-
-fn meizu_world(args: &SimulateArgs) -> MeizuWorld {
-    MeizuWorld {
-        apps: args.meizu_apps.iter().map(|[id, secret]| MeizuApp::new(id, secret)).collect(),
-        ..args.basics(!args.meizu_apps.is_empty()).into()
-    }
-}
-
-fn vivo_world(args: &SimulateArgs) -> Result<VivoWorld, SimulateError> {
-    let app = |[id, key, secret]: &[String; 3]| {
-        let number = id.parse().map_err(|_| SimulateError::VivoAppId { id: id.clone() })?;
-        Ok(VivoApp::new(number, key, secret))
-    };
-    Ok(VivoWorld {
-        apps: args.vivo_apps.iter().map(app).collect::<Result<_, SimulateError>>()?,
-        ..args.basics(!args.vivo_apps.is_empty()).into()
-    })
-}
-
-fn oppo_world(args: &SimulateArgs) -> OppoWorld {
-    OppoWorld {
-        apps: args.oppo_apps.iter().map(|[key, secret]| OppoApp::new(key, secret)).collect(),
-        ..args.basics(!args.oppo_apps.is_empty()).into()
-    }
-}
-
-/// One account per secret, with all its packages.
-fn apps(given: &[App]) -> Vec<XiaomiApp> {
-    let mut apps: Vec<XiaomiApp> = Vec::new();
-    for app in given {
-        match apps.iter_mut().find(|known| known.secret == app.secret) {
-            Some(known) => known.packages.push(app.package.clone()),
-            None => apps.push(XiaomiApp::new(&app.secret, &app.package)),
-        }
-    }
-    apps
-}
-
 fn print(out: &mut impl Write, settings: &[(&str, String, String)]) -> io::Result<()> {
     for (vendor, variable, value) in settings {
         writeln!(out, "{vendor}  {variable}={value}")?;
     }
     out.flush()
-}
-
-/// Secrets may hold `=`, packages cannot, so the last one divides.
-fn parse_app(text: &str) -> Result<App, String> {
-    match text.rsplit_once('=') {
-        Some((secret, package)) if !secret.is_empty() && !package.is_empty() => {
-            Ok(App { secret: secret.to_owned(), package: package.to_owned() })
-        }
-        _ => Err("expected SECRET=PACKAGE".to_owned()),
-    }
-}
-
-/// The last part may hold `:`, the others cannot.
-fn parse_parts<const N: usize>(text: &str) -> Result<[String; N], String> {
-    let parts: Vec<String> = text.splitn(N, ':').map(str::to_owned).collect();
-    let is_whole = parts.iter().all(|part| !part.is_empty());
-    parts.try_into().ok().filter(|_| is_whole).ok_or_else(|| format!("expected {N} parts with colons between"))
-}
-
-/// Paths may hold `:`, the rest cannot.
-fn parse_apns_key(text: &str) -> Result<ApnsKeyFile, String> {
-    let parts: Vec<_> = text.splitn(4, ':').collect();
-    match parts.as_slice() {
-        [id, team, topic, path] if parts.iter().all(|part| !part.is_empty()) => Ok(ApnsKeyFile {
-            id: (*id).to_owned(),
-            team: (*team).to_owned(),
-            topic: (*topic).to_owned(),
-            path: PathBuf::from(path),
-        }),
-        _ => Err("expected KEYID:TEAMID:TOPIC:P8FILE".to_owned()),
-    }
 }
 
 #[cfg(unix)]
@@ -323,6 +195,7 @@ async fn end_signal() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::{HuaweiWorld, XiaomiWorld};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -331,28 +204,13 @@ mod tests {
         args: SimulateArgs,
     }
 
-    fn parse(args: &[&str]) -> Result<SimulateArgs, clap::Error> {
+    pub(super) fn parse(args: &[&str]) -> Result<SimulateArgs, clap::Error> {
         Command::try_parse_from([&["simulate"], args].concat()).map(|command| command.args)
     }
 
     #[test]
-    fn without_an_app_every_app_is_known() {
-        let args = parse(&[]).unwrap();
-        assert_eq!(args.listen, "127.0.0.1:7300".parse().unwrap());
-        assert!(world(&args).lenient);
-        assert!(!world(&parse(&["--app", "s=p"]).unwrap()).lenient);
-        assert!(world(&parse(&["--app", "s=p", "--lenient"]).unwrap()).lenient);
-    }
-
-    #[test]
-    fn an_app_is_divided_at_the_last_equals_sign_and_packages_of_one_secret_are_joined() {
-        let args = parse(&["--app", "sim-mi-secret===com.example.chat", "--app", "s=a", "--app", "s=b"]).unwrap();
-        let known: Vec<_> = apps(&args.apps).into_iter().map(|app| (app.secret, app.packages)).collect();
-        assert_eq!(known[0], ("sim-mi-secret==".to_owned(), vec!["com.example.chat".to_owned()]));
-        assert_eq!(known[1], ("s".to_owned(), vec!["a".to_owned(), "b".to_owned()]));
-        for wrong in ["secret", "=package", "secret="] {
-            assert!(parse(&["--app", wrong]).is_err(), "{wrong}");
-        }
+    fn it_listens_where_the_documents_say() {
+        assert_eq!(parse(&[]).unwrap().listen, "127.0.0.1:7300".parse().unwrap());
     }
 
     #[tokio::test]
@@ -383,50 +241,6 @@ huawei  ROUSE_VENDORS__HUAWEI__TOKEN={}
             huawei.url(),
         );
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-    }
-
-    #[test]
-    fn apns_takes_any_key_until_one_is_given() {
-        let authority = ApnsAuthority::generate().unwrap();
-        let world = |args: &[&str]| apns_world(&parse(args).unwrap(), &authority);
-        assert!(world(&[]).unwrap().lenient);
-        let path = std::env::temp_dir().join(format!("rouse-simulate-test-{}.p8", std::process::id()));
-        let file = |topic: &str| format!("ABC123DEFG:TEAM123456:{topic}:{}", path.display());
-        let (first, second) = (file("com.example.im"), file("com.example.im.voip"));
-        std::fs::write(&path, ApnsKey::generate("ABC123DEFG", "TEAM123456").unwrap().p8_pem()).unwrap();
-        let known = world(&["--apns-key", &first, "--apns-key", &second]).unwrap();
-        assert_eq!((known.lenient, known.teams[1].topics[0].as_str()), (false, "com.example.im.voip"));
-        assert_eq!((known.keys[0].id(), known.keys[0].team()), ("ABC123DEFG", "TEAM123456"));
-        assert!(world(&["--apns-key", &first, "--lenient"]).unwrap().lenient);
-        std::fs::write(&path, "no key").unwrap();
-        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::Key { .. })));
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::KeyFile { .. })));
-        for wrong in ["a:b:c", "a:b:c:", ":b:c:d"] {
-            assert!(parse(&["--apns-key", wrong]).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_other_vendors_take_any_app_until_one_is_given() {
-        let args = parse(&[]).unwrap();
-        assert!(huawei_world(&args).lenient && meizu_world(&args).lenient && oppo_world(&args).lenient);
-        assert!(vivo_world(&args).unwrap().lenient);
-        let one = ["--huawei-app", "1:a:b", "--meizu-app", "2:c", "--vivo-app", "3:k:s", "--oppo-app", "k:m"];
-        let args = parse(&one).unwrap();
-        let huawei = huawei_world(&args);
-        assert_eq!((huawei.lenient, huawei.apps[0].client_secret.as_str()), (false, "a:b"));
-        let vivo = vivo_world(&args).unwrap();
-        assert_eq!((vivo.apps[0].app_id, vivo.apps[0].app_key.as_str()), (3, "k"));
-        assert_eq!(
-            (meizu_world(&args).apps[0].app_id.as_str(), oppo_world(&args).apps[0].app_key.as_str()),
-            ("2", "k")
-        );
-        for wrong in [["--huawei-app", "1"], ["--vivo-app", "3:k"], ["--oppo-app", ":m"], ["--meizu-app", "2:"]] {
-            assert!(parse(&wrong).is_err(), "{wrong:?}");
-        }
-        let letters = parse(&["--vivo-app", "x:k:s"]).unwrap();
-        assert!(matches!(vivo_world(&letters), Err(SimulateError::VivoAppId { .. })));
     }
 
     #[tokio::test]
