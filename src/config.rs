@@ -1,11 +1,14 @@
 //! Typed settings: `config/default.toml`, then a file, then `ROUSE_*` variables. Unknown keys are errors.
 
+mod vendors;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+pub use vendors::{ApnsSettings, HuaweiHosts, OppoHosts, PushHost, Vendors, XiaomiHosts};
 
 /// The log filter of `config/default.toml`.
 pub const DEFAULT_FILTER: &str = "info,sqlx::postgres::notice=warn";
@@ -109,74 +112,17 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Vendors {
-    pub connect_timeout_ms: u64,
-    pub call_timeout_ms: u64,
-    pub idle_connections: usize,
-    pub extra_ca_file: PathBuf,
-    pub apns: ApnsSettings,
-    pub xiaomi: XiaomiHosts,
-    pub huawei: HuaweiHosts,
-    pub meizu: PushHost,
-    pub vivo: PushHost,
-    pub oppo: OppoHosts,
-}
-
-/// One host per environment, and how many connections a credential opens to it.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApnsSettings {
-    pub production: String,
-    pub sandbox: String,
-    pub connections: usize,
-    pub streams_per_connection: usize,
-}
-
-/// One host per region: scheme, host and port.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct XiaomiHosts {
-    pub cn: String,
-    pub ru: String,
-    pub r#in: String,
-    pub eu: String,
-    pub sg: String,
-}
-
-/// Where messages go, and where access tokens come from.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct HuaweiHosts {
-    pub push: String,
-    pub token: String,
-}
-
-/// The only host of a vendor.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct PushHost {
-    pub push: String,
-}
-
-/// One host per region.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct OppoHosts {
-    pub cn: String,
-    pub intl: String,
-}
-
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{0}")]
     Read(#[from] config::ConfigError),
     #[error("{key}: {message}")]
-    Value { key: &'static str, message: String },
+    Value { key: String, message: String },
     #[error("{key}: cannot read {path}: {source}")]
     SecretFile { key: &'static str, path: String, source: std::io::Error },
+    #[error("vendors: {0}")]
+    Vendors(#[from] serde_json::Error),
 }
 
 impl Settings {
@@ -235,15 +181,18 @@ impl Settings {
         ] {
             if !range.contains(&value) {
                 let message = format!("must be {} to {}, not {value}", range.start(), range.end());
-                return Err(ConfigError::Value { key, message });
+                return Err(ConfigError::Value { key: key.to_owned(), message });
             }
         }
         if 24 % self.retention.event_partition_hours != 0 {
             let message = "must divide 24".to_owned();
-            return Err(ConfigError::Value { key: "retention.event_partition_hours", message });
+            return Err(ConfigError::Value { key: "retention.event_partition_hours".to_owned(), message });
         }
-        for (key, host) in self.vendor_hosts() {
-            let url = url::Url::parse(host).map_err(|error| ConfigError::Value { key, message: error.to_string() })?;
+        for (key, host) in self.vendors.hosts()? {
+            let url = match url::Url::parse(&host) {
+                Ok(url) => url,
+                Err(error) => return Err(ConfigError::Value { key, message: error.to_string() }),
+            };
             let is_bare = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
             if !is_bare || host.ends_with('/') {
                 let message = format!("must be http:// or https:// with a host and nothing after it, not {host}");
@@ -253,30 +202,10 @@ impl Settings {
         Ok(self)
     }
 
-    /// Every vendor host with its key.
-    pub fn vendor_hosts(&self) -> Vec<(&'static str, &str)> {
-        let Vendors { apns, xiaomi, huawei, meizu, vivo, oppo, .. } = &self.vendors;
-        vec![
-            ("vendors.apns.production", &apns.production),
-            ("vendors.apns.sandbox", &apns.sandbox),
-            ("vendors.xiaomi.cn", &xiaomi.cn),
-            ("vendors.xiaomi.ru", &xiaomi.ru),
-            ("vendors.xiaomi.in", &xiaomi.r#in),
-            ("vendors.xiaomi.eu", &xiaomi.eu),
-            ("vendors.xiaomi.sg", &xiaomi.sg),
-            ("vendors.huawei.push", &huawei.push),
-            ("vendors.huawei.token", &huawei.token),
-            ("vendors.meizu.push", &meizu.push),
-            ("vendors.vivo.push", &vivo.push),
-            ("vendors.oppo.cn", &oppo.cn),
-            ("vendors.oppo.intl", &oppo.intl),
-        ]
-    }
-
     /// What works but should not reach production.
     pub fn warnings(&self) -> Vec<String> {
-        self.vendor_hosts()
-            .into_iter()
+        let hosts = self.vendors.hosts().into_iter().flatten(); // that they can be listed was checked
+        hosts
             .filter(|(_, host)| host.starts_with("http://"))
             .map(|(key, host)| format!("{key} = {host}: credentials and messages travel unencrypted"))
             .collect()

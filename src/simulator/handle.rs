@@ -2,7 +2,8 @@
 
 /// `handle!(VendorSimulator, vendor: Vendor, VendorWorld, VendorApp)` makes the handle `VendorSimulator` of a stand-in
 /// that is made with `Vendor::new(VendorWorld)` and has `shared`, `accounts().put_app(VendorApp)` and `message_ids`. It is
-/// a [`Standin`](super::Standin); what only this vendor has goes through its field `vendor`, in an `impl` of its own.
+/// a [`Standin`](super::Standin) and [`Running`](super::Running), and its world is made from
+/// [`Basics`](super::Basics); what only this vendor has goes through its field `vendor`, in an `impl` of its own.
 macro_rules! handle {
     ($handle:ident, $field:ident: $vendor:ty, $world:ty, $app:ty) => {
         /// The handle of a running stand-in. Clones share it; it ends with [`stop`](crate::simulator::Standin::stop) or
@@ -45,6 +46,27 @@ macro_rules! handle {
                 self.$field.message_ids.has_issued(id)
             }
         }
+
+        #[::async_trait::async_trait]
+        impl $crate::simulator::Running for $handle {
+            fn controls(&self) -> &$crate::simulator::Controls {
+                &self.standin
+            }
+
+            fn url(&self) -> String {
+                self.standin.url()
+            }
+
+            fn has_message_id(&self, id: &str) -> bool {
+                self.$field.message_ids.has_issued(id)
+            }
+
+            async fn stop(&self) {
+                self.standin.stop().await;
+            }
+        }
+
+        $crate::simulator::fleet::from_basics!($world);
     };
 }
 pub(super) use handle;

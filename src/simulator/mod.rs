@@ -7,7 +7,8 @@
 //! TLS, misbehaviour on demand ([`FaultScript`]), what each device received ([`Inboxes`]), what was called ([`Ledger`])
 //! and the control interface under `/_sim/`. A vendor adds one implementation of [`Wire`] and a handle for tests, such as
 //! [`XiaomiSimulator`] and [`ApnsSimulator`], which is [`Controls`] with what is the vendor's own; `handle!` writes it
-//! where nothing is special.
+//! where nothing is special. Who treats all vendors alike has a list of them ([`start_fleet`]) and asks each as a
+//! [`FleetMember`].
 //!
 //! What a vendor's rules are made of is shared too: forms and JSON with their types (`form`, `json`), what is counted and
 //! recognised in texts (`text`), rates and days (`meter`), refusals and answers (`refusal`, `wire`), ids (`serial`), and
@@ -22,6 +23,7 @@ mod control;
 mod controls;
 mod exchange;
 mod fault;
+mod fleet;
 mod form;
 mod handle;
 mod http1;
@@ -56,6 +58,7 @@ pub use clock::{Now, system_clock};
 pub use controls::{Controls, Standin};
 pub use exchange::Shared;
 pub use fault::{Fault, FaultScript, GoAway, Latency, Misbehaviour};
+pub use fleet::{AccountError, Basics, FleetMember, Running, after, start_fleet};
 pub use form::{Form, FormError};
 pub use http2::{CapturedBytes, Connection, Direction};
 pub use huawei::{HuaweiApp, HuaweiSimulator, HuaweiStatus, HuaweiWorld};

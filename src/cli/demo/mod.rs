@@ -28,6 +28,7 @@ use crate::domain::certificate::VendorKind;
 use crate::embedded::Mode;
 use crate::secrets::new_master_key;
 use crate::server::{Server, StartOptions, create_key};
+use crate::simulator::AccountError;
 use crate::store::api_keys::Scope;
 use crate::vendor::http::HttpClientError;
 use client::Client;
@@ -79,6 +80,10 @@ pub(super) enum DemoError {
     Request(#[from] reqwest::Error),
     #[error(transparent)]
     Http(#[from] HttpClientError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("{vendor} is not simulated")]
+    NoStandin { vendor: VendorKind },
     #[error("{lost} messages lost, {phantom} deliveries recorded that reached no phone")]
     Broken { lost: u64, phantom: u64 },
 }
@@ -128,7 +133,7 @@ async fn with_store(
 ) -> Fallible<Report> {
     let clock = Clock::from_wall();
     let vendors = Vendors::start(&clock).await?;
-    vendors.point_at(&mut settings);
+    vendors.point_at(&mut settings)?;
     settings.server.listen = free_address(options.listen.unwrap_or(settings.server.listen));
     settings.server.stop_deadline_s = settings.server.stop_deadline_s.min(STOP_DEADLINE_S);
     let start = StartOptions {
@@ -285,11 +290,12 @@ fn welcome(world: &World, url: &str, key: &str, vendors: &Vendors, options: &Dem
         world.apps.iter().map(|app| format!("{} ({}), {} users", app.name, app.id, app.users.len())).collect();
     let app = world.apps.first();
     let app_id = app.map_or(0, |app| app.id);
-    let simulated = vendors.urls().map(|(vendor, url)| {
+    let line = |(vendor, url): (VendorKind, String)| {
         let how =
             if vendor == VendorKind::Apns { " (TLS with a certificate authority of its own, HTTP/2)" } else { "" };
         format!("  {:<11} simulated at {url}{how}", vendor.as_str())
-    });
+    };
+    let simulated: Vec<String> = vendors.urls().map(line).collect();
     let token = world::xiaomi_token(app_id, "phone-of-killed-1").replace('+', "%2B").replace('=', "%3D");
     let until = match options.run_for {
         Some(time) => format!("for {} seconds", time.as_secs()),
@@ -316,7 +322,7 @@ Try it in another terminal:
 
 ",
         apps = apps.join("; "),
-        vendor = vendors.xiaomi_url(),
+        vendor = vendors.url_of(VendorKind::Xiaomi).unwrap_or_default(),
         simulated = simulated.join("\n"),
         rate = options.rate,
     )

@@ -12,10 +12,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::tally::{Posted, Tally};
-use super::vendors::{NEWS_CHANNEL, Vendors};
+use super::vendors::Vendors;
 use super::world::{App, State, User, World};
 use crate::clock::Clock;
-use crate::simulator::{Fault, Misbehaviour};
+use crate::simulator::{Fault, Misbehaviour, XiaomiSimulator};
 
 /// Requests at the same time.
 const MAX_IN_FLIGHT: usize = 64;
@@ -154,7 +154,7 @@ impl Stream {
         if dice >= 97 {
             body["title"] = "News".into();
             body["ttl_s"] = 120.into();
-            body["offline_push_info"] = json!({"AndroidInfo": {"XiaoMiChannelID": NEWS_CHANNEL}});
+            body["offline_push_info"] = json!({"AndroidInfo": {"XiaoMiChannelID": XiaomiSimulator::NEWS_CHANNEL}});
         }
         Some(Message { app, id, body, is_repeated: dice == 50 })
     }

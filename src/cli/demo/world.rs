@@ -175,13 +175,6 @@ pub(super) fn xiaomi_token(app_id: i64, device_id: &str) -> String {
     format!("demo+{device_id}/{app_id}==")
 }
 
-impl AppPlan {
-    /// The bundle ids of its iOS apps.
-    fn topics(&self) -> impl Iterator<Item = &'static str> {
-        self.accounts.iter().filter(|(vendor, _)| *vendor == VendorKind::Apns).map(|(_, topic)| *topic)
-    }
-}
-
 /// Makes the vendor's accounts known to the simulator, and the whole world known to the server.
 pub(super) async fn build(admin: &Client, vendors: &Vendors, clock: &Clock) -> Result<World, DemoError> {
     let began_ms = clock.now_ms().saturating_sub(PAST_MS);
@@ -204,11 +197,10 @@ async fn build_app(
     let new = json!({"app_id": app_id, "name": plan.name, "settings": {"pending_binding_s": 3_600}});
     admin.post("/v1/apps", &new).await?.success("make an app")?;
     let mut certificates = Vec::with_capacity(plan.accounts.len());
-    let topics: Vec<&str> = APPS.iter().flat_map(AppPlan::topics).collect();
     for ((vendor, package), number) in plan.accounts.iter().zip(1_u64..) {
         // Packages of one app share the digit of the app, so that no two accounts of a vendor are the same.
         let number = u64::try_from(app_id % 10).unwrap_or_default() * 100 + number;
-        let account = vendors.account(*vendor, package, number, &topics);
+        let account = vendors.account(*vendor, package, number)?;
         certificates.push(store(admin, app_id, *vendor, &account).await?);
     }
     let key = json!({"name": format!("{} chat server", plan.name), "scope": "chat", "app_id": app_id});

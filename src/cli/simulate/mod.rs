@@ -1,20 +1,24 @@
 //! `rouse simulate`: stand-in vendor servers for trying Rouse, or an app's server, without any vendor account.
 
 mod ca_file;
+mod worlds;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::simulator::{
-    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsKey, ApnsSimulator, ApnsTeam, ApnsWorld, HuaweiApp,
-    HuaweiSimulator, HuaweiWorld, Latency, MeizuApp, MeizuSimulator, MeizuWorld, OppoApp, OppoSimulator, OppoWorld,
-    StartError, VivoApp, VivoSimulator, VivoWorld, XiaomiApp, XiaomiSimulator, XiaomiWorld,
+    ApnsAuthority, ApnsCredentialError, ApnsEnvironment, ApnsSimulator, ApnsWorld, FleetMember, HuaweiSimulator,
+    MeizuSimulator, OppoSimulator, StartError, VivoSimulator, XiaomiSimulator, after,
 };
 use ca_file::CaFile;
+use worlds::{
+    ApnsKeyFile, App, apns_world, huawei_world, meizu_world, oppo_world, parse_apns_key, parse_app, parse_parts,
+    vivo_world, xiaomi_world,
+};
 
 /// Options of `rouse simulate`.
 #[derive(Debug, Clone, Args)]
@@ -69,28 +73,6 @@ pub(super) struct SimulateArgs {
     /// Count notifications and keep none, for load tests
     #[arg(long)]
     pub counters_only: bool,
-}
-
-/// One known app.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct App {
-    /// The `AppSecret`.
-    pub secret: String,
-    /// The Android package.
-    pub package: String,
-}
-
-/// One key known to APNs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApnsKeyFile {
-    /// The Key ID.
-    pub id: String,
-    /// The Team ID.
-    pub team: String,
-    /// A bundle id of the team.
-    pub topic: String,
-    /// The `.p8` file.
-    pub path: PathBuf,
 }
 
 /// Why `rouse simulate` ended.
@@ -150,165 +132,49 @@ pub(super) async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let authority = ApnsAuthority::generate().map_err(SimulateError::Authority)?;
     let apns = apns_world(&args, &authority)?;
     let next = |steps| after(args.listen, steps);
-    let xiaomi = XiaomiSimulator::start(args.listen, world(&args)).await?;
+    let xiaomi = XiaomiSimulator::start(args.listen, xiaomi_world(&args)).await?;
     let production = ApnsSimulator::start(args.apns_listen.unwrap_or(next(1)), apns.clone()).await?;
+    let port = production.addr().port();
     let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..apns };
-    let sandbox = ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(next(2)), sandbox).await?;
-    let huawei = HuaweiSimulator::start(next(3), huawei_world(&args)).await?;
-    let meizu = MeizuSimulator::start(next(4), meizu_world(&args)).await?;
-    let vivo = VivoSimulator::start(next(5), vivo_world(&args)?).await?;
-    let oppo = OppoSimulator::start(next(6), oppo_world(&args)).await?;
-    let ca_file = CaFile::write(args.ca_file.as_deref(), &authority, production.addr().port())?;
-    let settings = [
-        ("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", xiaomi.url()),
-        ("apns", "ROUSE_VENDORS__APNS__PRODUCTION", production.url()),
-        ("apns", "ROUSE_VENDORS__APNS__SANDBOX", sandbox.url()),
-        ("apns", "ROUSE_VENDORS__EXTRA_CA_FILE", ca_file.path.display().to_string()),
-        ("huawei", "ROUSE_VENDORS__HUAWEI__PUSH", huawei.url()),
-        ("huawei", "ROUSE_VENDORS__HUAWEI__TOKEN", huawei.url()),
-        ("meizu", "ROUSE_VENDORS__MEIZU__PUSH", meizu.url()),
-        ("vivo", "ROUSE_VENDORS__VIVO__PUSH", vivo.url()),
-        ("oppo", "ROUSE_VENDORS__OPPO__CN", oppo.url()),
+    let fleet: Vec<Arc<dyn FleetMember>> = vec![
+        Arc::new(xiaomi),
+        Arc::new(production),
+        Arc::new(ApnsSimulator::start(args.apns_sandbox_listen.unwrap_or(next(2)), sandbox).await?),
+        Arc::new(HuaweiSimulator::start(next(3), huawei_world(&args)).await?),
+        Arc::new(MeizuSimulator::start(next(4), meizu_world(&args)).await?),
+        Arc::new(VivoSimulator::start(next(5), vivo_world(&args)?).await?),
+        Arc::new(OppoSimulator::start(next(6), oppo_world(&args)).await?),
     ];
-    print(&mut io::stdout().lock(), &settings).map_err(SimulateError::Output)?;
+    let ca_file = CaFile::write(args.ca_file.as_deref(), &authority, port)?;
+    print(&mut io::stdout().lock(), &settings(&fleet, &ca_file.path)).map_err(SimulateError::Output)?;
     end_signal().await.map_err(SimulateError::Signal)?;
-    xiaomi.stop().await;
-    production.stop().await;
-    sandbox.stop().await;
-    for standin in [&*huawei, &meizu, &vivo, &oppo] {
+    for standin in fleet {
         standin.stop().await;
     }
     Ok(())
 }
 
-/// A port a little after another one; any free one where the other is.
-fn after(addr: SocketAddr, steps: u16) -> SocketAddr {
-    let port = if addr.port() == 0 { 0 } else { addr.port().saturating_add(steps) };
-    SocketAddr::new(addr.ip(), port)
-}
-
-/// What both environments of APNs are told.
-fn apns_world(args: &SimulateArgs, authority: &ApnsAuthority) -> Result<ApnsWorld, SimulateError> {
-    let mut world = ApnsWorld {
-        lenient: args.lenient || args.apns_keys.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        authority: Some(authority.clone()),
-        ..ApnsWorld::default()
-    };
-    for ApnsKeyFile { id, team, topic, path } in &args.apns_keys {
-        let failed = |source| SimulateError::KeyFile { path: path.clone(), source };
-        let pem = std::fs::read_to_string(path).map_err(failed)?;
-        let key = ApnsKey::from_p8(id, team, &pem);
-        world.keys.push(key.map_err(|source| SimulateError::Key { path: path.clone(), source })?);
-        world.teams.push(ApnsTeam { id: team.clone(), topics: vec![topic.clone()] });
-    }
-    Ok(world)
-}
-
-fn world(args: &SimulateArgs) -> XiaomiWorld {
-    XiaomiWorld {
-        lenient: args.lenient || args.apps.is_empty(),
-        counters_only: args.counters_only,
-        receipt_delay: Duration::from_millis(args.receipt_delay_ms),
-        latency: Latency::fixed(args.latency_ms),
-        apps: apps(&args.apps),
-        ..XiaomiWorld::default()
-    }
-}
-
-fn huawei_world(args: &SimulateArgs) -> HuaweiWorld {
-    HuaweiWorld {
-        lenient: args.lenient || args.huawei_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        apps: args.huawei_apps.iter().map(|[id, secret]| HuaweiApp::new(id, secret)).collect(),
-        ..HuaweiWorld::default()
-    }
-}
-
-fn meizu_world(args: &SimulateArgs) -> MeizuWorld {
-    MeizuWorld {
-        lenient: args.lenient || args.meizu_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        apps: args.meizu_apps.iter().map(|[id, secret]| MeizuApp::new(id, secret)).collect(),
-        ..MeizuWorld::default()
-    }
-}
-
-fn vivo_world(args: &SimulateArgs) -> Result<VivoWorld, SimulateError> {
-    let app = |[id, key, secret]: &[String; 3]| {
-        let number = id.parse().map_err(|_| SimulateError::VivoAppId { id: id.clone() })?;
-        Ok(VivoApp::new(number, key, secret))
-    };
-    Ok(VivoWorld {
-        lenient: args.lenient || args.vivo_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        apps: args.vivo_apps.iter().map(app).collect::<Result<_, SimulateError>>()?,
-        ..VivoWorld::default()
-    })
-}
-
-fn oppo_world(args: &SimulateArgs) -> OppoWorld {
-    OppoWorld {
-        lenient: args.lenient || args.oppo_apps.is_empty(),
-        counters_only: args.counters_only,
-        latency: Latency::fixed(args.latency_ms),
-        apps: args.oppo_apps.iter().map(|[key, secret]| OppoApp::new(key, secret)).collect(),
-        ..OppoWorld::default()
-    }
-}
-
-/// One account per secret, with all its packages.
-fn apps(given: &[App]) -> Vec<XiaomiApp> {
-    let mut apps: Vec<XiaomiApp> = Vec::new();
-    for app in given {
-        match apps.iter_mut().find(|known| known.secret == app.secret) {
-            Some(known) => known.packages.push(app.package.clone()),
-            None => apps.push(XiaomiApp::new(&app.secret, &app.package)),
+/// The settings that point Rouse at these, each with its vendor and value; the CA's after those of the vendor who needs it.
+fn settings(fleet: &[Arc<dyn FleetMember>], ca_file: &Path) -> Vec<(&'static str, String, String)> {
+    let variable = |key: &str| format!("ROUSE_VENDORS__{}", key.to_uppercase().replace('.', "__"));
+    let mut settings = Vec::new();
+    let mut members = fleet.iter().peekable();
+    while let Some(member) = members.next() {
+        let kind = member.kind();
+        settings.extend(member.settings().iter().map(|key| (kind, variable(key), member.url())));
+        let is_last = members.peek().is_none_or(|next| next.kind() != kind);
+        if is_last && member.ca().is_some() {
+            settings.push((kind, variable("extra_ca_file"), ca_file.display().to_string()));
         }
     }
-    apps
+    settings
 }
 
-fn print(out: &mut impl Write, vendors: &[(&str, &str, String)]) -> io::Result<()> {
-    for (vendor, setting, url) in vendors {
-        writeln!(out, "{vendor}  {setting}={url}")?;
+fn print(out: &mut impl Write, settings: &[(&str, String, String)]) -> io::Result<()> {
+    for (vendor, variable, value) in settings {
+        writeln!(out, "{vendor}  {variable}={value}")?;
     }
     out.flush()
-}
-
-/// Secrets may hold `=`, packages cannot, so the last one divides.
-fn parse_app(text: &str) -> Result<App, String> {
-    match text.rsplit_once('=') {
-        Some((secret, package)) if !secret.is_empty() && !package.is_empty() => {
-            Ok(App { secret: secret.to_owned(), package: package.to_owned() })
-        }
-        _ => Err("expected SECRET=PACKAGE".to_owned()),
-    }
-}
-
-/// The last part may hold `:`, the others cannot.
-fn parse_parts<const N: usize>(text: &str) -> Result<[String; N], String> {
-    let parts: Vec<String> = text.splitn(N, ':').map(str::to_owned).collect();
-    let is_whole = parts.iter().all(|part| !part.is_empty());
-    parts.try_into().ok().filter(|_| is_whole).ok_or_else(|| format!("expected {N} parts with colons between"))
-}
-
-/// Paths may hold `:`, the rest cannot.
-fn parse_apns_key(text: &str) -> Result<ApnsKeyFile, String> {
-    let parts: Vec<_> = text.splitn(4, ':').collect();
-    match parts.as_slice() {
-        [id, team, topic, path] if parts.iter().all(|part| !part.is_empty()) => Ok(ApnsKeyFile {
-            id: (*id).to_owned(),
-            team: (*team).to_owned(),
-            topic: (*topic).to_owned(),
-            path: PathBuf::from(path),
-        }),
-        _ => Err("expected KEYID:TEAMID:TOPIC:P8FILE".to_owned()),
-    }
 }
 
 #[cfg(unix)]
@@ -329,6 +195,7 @@ async fn end_signal() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::{HuaweiWorld, XiaomiWorld};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -337,86 +204,43 @@ mod tests {
         args: SimulateArgs,
     }
 
-    fn parse(args: &[&str]) -> Result<SimulateArgs, clap::Error> {
+    pub(super) fn parse(args: &[&str]) -> Result<SimulateArgs, clap::Error> {
         Command::try_parse_from([&["simulate"], args].concat()).map(|command| command.args)
     }
 
     #[test]
-    fn without_an_app_every_app_is_known() {
-        let args = parse(&[]).unwrap();
-        assert_eq!(args.listen, "127.0.0.1:7300".parse().unwrap());
-        assert!(world(&args).lenient);
-        assert!(!world(&parse(&["--app", "s=p"]).unwrap()).lenient);
-        assert!(world(&parse(&["--app", "s=p", "--lenient"]).unwrap()).lenient);
+    fn it_listens_where_the_documents_say() {
+        assert_eq!(parse(&[]).unwrap().listen, "127.0.0.1:7300".parse().unwrap());
     }
 
-    #[test]
-    fn an_app_is_divided_at_the_last_equals_sign_and_packages_of_one_secret_are_joined() {
-        let args = parse(&["--app", "sim-mi-secret===com.example.chat", "--app", "s=a", "--app", "s=b"]).unwrap();
-        let known: Vec<_> = apps(&args.apps).into_iter().map(|app| (app.secret, app.packages)).collect();
-        assert_eq!(known[0], ("sim-mi-secret==".to_owned(), vec!["com.example.chat".to_owned()]));
-        assert_eq!(known[1], ("s".to_owned(), vec!["a".to_owned(), "b".to_owned()]));
-        for wrong in ["secret", "=package", "secret="] {
-            assert!(parse(&["--app", wrong]).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn each_vendor_is_one_line_with_its_setting() {
+    #[tokio::test]
+    async fn each_setting_is_a_line_after_its_vendor_and_that_of_the_ca_is_the_last_of_apns() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let sandbox = ApnsWorld { environment: ApnsEnvironment::Sandbox, ..ApnsWorld::default() };
+        let fleet: Vec<Arc<dyn FleetMember>> = vec![
+            Arc::new(XiaomiSimulator::start(any, XiaomiWorld::default()).await.unwrap()),
+            Arc::new(ApnsSimulator::start(any, ApnsWorld::default()).await.unwrap()),
+            Arc::new(ApnsSimulator::start(any, sandbox).await.unwrap()),
+            Arc::new(HuaweiSimulator::start(any, HuaweiWorld::default()).await.unwrap()),
+        ];
         let mut out = Vec::new();
-        print(&mut out, &[("xiaomi", "ROUSE_VENDORS__XIAOMI__CN", "http://127.0.0.1:7300".to_owned())]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "xiaomi  ROUSE_VENDORS__XIAOMI__CN=http://127.0.0.1:7300\n");
-    }
-
-    #[test]
-    fn apns_takes_any_key_until_one_is_given() {
-        let authority = ApnsAuthority::generate().unwrap();
-        let world = |args: &[&str]| apns_world(&parse(args).unwrap(), &authority);
-        assert!(world(&[]).unwrap().lenient);
-        let path = std::env::temp_dir().join(format!("rouse-simulate-test-{}.p8", std::process::id()));
-        let file = |topic: &str| format!("ABC123DEFG:TEAM123456:{topic}:{}", path.display());
-        let (first, second) = (file("com.example.im"), file("com.example.im.voip"));
-        std::fs::write(&path, ApnsKey::generate("ABC123DEFG", "TEAM123456").unwrap().p8_pem()).unwrap();
-        let known = world(&["--apns-key", &first, "--apns-key", &second]).unwrap();
-        assert_eq!((known.lenient, known.teams[1].topics[0].as_str()), (false, "com.example.im.voip"));
-        assert_eq!((known.keys[0].id(), known.keys[0].team()), ("ABC123DEFG", "TEAM123456"));
-        assert!(world(&["--apns-key", &first, "--lenient"]).unwrap().lenient);
-        std::fs::write(&path, "no key").unwrap();
-        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::Key { .. })));
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(world(&["--apns-key", &first]), Err(SimulateError::KeyFile { .. })));
-        for wrong in ["a:b:c", "a:b:c:", ":b:c:d"] {
-            assert!(parse(&["--apns-key", wrong]).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_other_vendors_take_any_app_until_one_is_given() {
-        let args = parse(&[]).unwrap();
-        assert!(huawei_world(&args).lenient && meizu_world(&args).lenient && oppo_world(&args).lenient);
-        assert!(vivo_world(&args).unwrap().lenient);
-        let one = ["--huawei-app", "1:a:b", "--meizu-app", "2:c", "--vivo-app", "3:k:s", "--oppo-app", "k:m"];
-        let args = parse(&one).unwrap();
-        let huawei = huawei_world(&args);
-        assert_eq!((huawei.lenient, huawei.apps[0].client_secret.as_str()), (false, "a:b"));
-        let vivo = vivo_world(&args).unwrap();
-        assert_eq!((vivo.apps[0].app_id, vivo.apps[0].app_key.as_str()), (3, "k"));
-        assert_eq!(
-            (meizu_world(&args).apps[0].app_id.as_str(), oppo_world(&args).apps[0].app_key.as_str()),
-            ("2", "k")
+        print(&mut out, &settings(&fleet, Path::new("/tmp/ca.pem"))).unwrap();
+        let [xiaomi, production, sandbox, huawei] = fleet.as_slice() else { panic!("four were started") };
+        let expected = format!(
+            "xiaomi  ROUSE_VENDORS__XIAOMI__CN={}
+apns  ROUSE_VENDORS__APNS__PRODUCTION={}
+apns  ROUSE_VENDORS__APNS__SANDBOX={}
+apns  ROUSE_VENDORS__EXTRA_CA_FILE=/tmp/ca.pem
+huawei  ROUSE_VENDORS__HUAWEI__PUSH={}
+huawei  ROUSE_VENDORS__HUAWEI__TOKEN={}
+",
+            xiaomi.url(),
+            production.url(),
+            sandbox.url(),
+            huawei.url(),
+            huawei.url(),
         );
-        for wrong in [["--huawei-app", "1"], ["--vivo-app", "3:k"], ["--oppo-app", ":m"], ["--meizu-app", "2:"]] {
-            assert!(parse(&wrong).is_err(), "{wrong:?}");
-        }
-        let letters = parse(&["--vivo-app", "x:k:s"]).unwrap();
-        assert!(matches!(vivo_world(&letters), Err(SimulateError::VivoAppId { .. })));
-    }
-
-    #[test]
-    fn the_stand_ins_for_apns_listen_next_to_the_first() {
-        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(after(addr("127.0.0.1:7300"), 2), addr("127.0.0.1:7302"));
-        assert_eq!(after(addr("[::1]:0"), 1), addr("[::1]:0"));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[tokio::test]

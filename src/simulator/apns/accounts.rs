@@ -43,6 +43,10 @@ impl Accounts {
         self.keys.insert(key.id.clone(), Key { key, is_revoked: false });
     }
 
+    pub(super) fn key(&self, id: &str) -> Option<ApnsKey> {
+        self.keys.get(id).map(|known| known.key.clone())
+    }
+
     /// False when the key is not known.
     pub(super) fn revoke_key(&mut self, id: &str) -> bool {
         let Some(key) = self.keys.get_mut(id) else { return false };

@@ -111,6 +111,16 @@ impl ApnsSimulator {
         self.apns.accounts().put_team(team);
     }
 
+    /// Which host it stands in for.
+    pub fn environment(&self) -> ApnsEnvironment {
+        self.apns.environment
+    }
+
+    /// A key that it knows, as it became known.
+    pub fn key(&self, id: &str) -> Option<ApnsKey> {
+        self.apns.accounts().key(id)
+    }
+
     /// Makes a key known, in place of one with the same Key ID.
     pub fn put_key(&self, key: ApnsKey) {
         self.apns.put_key(key);

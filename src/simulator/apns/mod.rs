@@ -8,6 +8,7 @@
 mod accounts;
 mod answer;
 mod authority;
+mod fleet;
 mod gate;
 mod handle;
 mod head;

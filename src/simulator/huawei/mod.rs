@@ -15,6 +15,7 @@
 
 mod accounts;
 mod answer;
+mod fleet;
 mod gate;
 mod ids;
 mod looks;

@@ -16,6 +16,7 @@
 
 mod accounts;
 mod answer;
+mod fleet;
 mod gate;
 mod ids;
 mod message;

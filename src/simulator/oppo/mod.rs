@@ -23,6 +23,7 @@ mod batch;
 mod broadcast;
 mod checks;
 mod deliver;
+mod fleet;
 mod gate;
 mod ids;
 mod item;

@@ -21,6 +21,7 @@ mod auth;
 mod checks;
 mod class;
 mod fields;
+mod fleet;
 mod gate;
 mod ids;
 mod list;

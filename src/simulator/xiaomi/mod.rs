@@ -8,6 +8,7 @@ mod accounts;
 mod answer;
 mod extras;
 mod fields;
+mod fleet;
 mod gate;
 mod ids;
 mod receipts;

@@ -1,0 +1,24 @@
+//! Huawei among all vendors.
+
+use serde_json::{Value, json};
+
+use super::{HuaweiApp, HuaweiSimulator};
+use crate::simulator::fleet::{AccountError, FleetMember, secret_of};
+
+const KIND: &str = "huawei";
+
+impl FleetMember for HuaweiSimulator {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn settings(&self) -> Vec<String> {
+        vec!["huawei.push".to_owned(), "huawei.token".to_owned()]
+    }
+
+    fn open_account(&self, package: &str, number: u64) -> Result<Value, AccountError> {
+        let (app_id, secret) = ((100_123_000 + number).to_string(), secret_of(KIND, package));
+        self.put_app(HuaweiApp::new(&app_id, &secret));
+        Ok(json!({"vendor": KIND, "package_name": package, "app_id": app_id, "app_secret": secret}))
+    }
+}
