@@ -94,7 +94,9 @@ where
     let answered = call(Arc::clone(&used)).await;
     match answered.token {
         Verdict::Fine => {
-            token.worked(&used);
+            if has_answer(&answered.outcomes) {
+                token.worked(&used);
+            }
             return answered.outcomes;
         }
         Verdict::Doubtful => {
@@ -116,10 +118,17 @@ where
         Verdict::Refused if !token.refused(&another) => answered.outcomes.into_iter().map(in_doubt).collect(),
         Verdict::Refused => answered.outcomes,
         Verdict::Fine | Verdict::Doubtful => {
-            token.worked(&another);
+            if has_answer(&answered.outcomes) {
+                token.worked(&another);
+            }
             answered.outcomes
         }
     }
+}
+
+/// A call that broke says nothing of its token.
+fn has_answer(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| !outcome.reason.is_outage())
 }
 
 /// A fresh token was refused: once alone it may have been ended by another server's, so the delivery is tried again before
