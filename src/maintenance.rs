@@ -22,6 +22,10 @@ const CONTENTS_FOR: TimeDelta = TimeDelta::hours(2);
 /// The dedupe window is 48 hours: today and the two days before.
 const KEYS_FOR: TimeDelta = TimeDelta::days(3);
 const IDEMPOTENCY_FOR: TimeDelta = TimeDelta::hours(48);
+/// Windows of bursts last an hour at most.
+const WINDOWS_FOR: TimeDelta = TimeDelta::hours(1);
+/// The most of them that one statement forgets.
+const FORGET_BATCH: i64 = 10_000;
 /// The most that one statement cancels for a deleted certificate.
 const CANCEL_BATCH: i64 = 1_000;
 
@@ -198,6 +202,9 @@ pub async fn once(database: &Database, retention: &Retention) -> sqlx::Result<()
 async fn forget(database: &Database) -> sqlx::Result<()> {
     let now = partitions::database_now(&database.api).await?;
     store::idempotency::delete_old(&database.api, now - IDEMPOTENCY_FOR).await?;
+    while store::push_counts::forget_windows(&database.api, now - WINDOWS_FOR, FORGET_BATCH).await?
+        >= FORGET_BATCH.unsigned_abs()
+    {}
     let mut transaction = database.api.begin().await?;
     if partitions::try_lock(&mut *transaction).await? {
         partitions::forget_contents(&mut transaction, now - CONTENTS_FOR, now).await?;

@@ -23,7 +23,7 @@ use crate::store::api_keys::{ApiKey, Scope};
 use crate::store::audit::AuditEvent;
 use crate::vendor::http::HttpClientError;
 use crate::vendor::registry::Registry;
-use crate::{MIGRATOR, maintenance, signals, store, telemetry};
+use crate::{MIGRATOR, maintenance, sessions, signals, store, telemetry};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,13 @@ impl Server {
             dispatcher.clone(),
             Arc::clone(&key_use),
             settings.retention.clone(),
+            stop_background.clone(),
+        ));
+        background.spawn(sessions::walk::run(
+            database.clone(),
+            Arc::clone(&directory),
+            dispatcher.clone(),
+            clock.clone(),
             stop_background.clone(),
         ));
         let router = api::router(Api {

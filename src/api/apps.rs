@@ -66,7 +66,7 @@ impl From<&App> for AppView {
 }
 
 fn check(settings: &AppSettings) -> Result<(), ApiError> {
-    settings.check().map_err(|(field, message)| ApiError::InvalidBody { field: field.to_owned(), message })
+    settings.check().map_err(|(field, message)| ApiError::InvalidBody { field, message })
 }
 
 /// Makes an app.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::error::ApiError;
 use super::extract::{Body, Path};
 use super::{Api, Caller, no_content};
+use crate::domain::app::AppSettings;
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{BindingStatus, Device, Platform, ReportedToken, SessionState};
@@ -76,12 +77,14 @@ pub(super) struct Devices {
     pub items: Vec<DeviceView>,
 }
 
-impl From<Device> for DeviceView {
-    fn from(device: Device) -> Self {
+impl DeviceView {
+    /// As it stands at `now`, whether that is written down already or not.
+    fn new(device: Device, settings: &AppSettings, now: DateTime<Utc>) -> Self {
+        let session = device.session().at(now, settings);
         Self {
             device_id: device.device_id,
             platform: device.platform,
-            session_state: device.state,
+            session_state: session.state,
             event_time: (device.event_time > DateTime::UNIX_EPOCH).then_some(device.event_time),
             login_seq: device.login_seq,
             unread: device.unread,
@@ -109,7 +112,7 @@ pub(super) async fn bind(
     Body(new): Body<NewBinding>,
 ) -> Result<Response, ApiError> {
     caller.chat(app_id)?;
-    api.app(app_id).await?;
+    let app = api.app(app_id).await?;
     let snapshot = api.knowing(app_id, std::iter::once(new.certificate_id)).await?;
     let vendor =
         snapshot.certificate_of(app_id, new.certificate_id).map(|entry| entry.certificate.vendor).ok_or_else(|| {
@@ -131,7 +134,8 @@ pub(super) async fn bind(
         return Err(ApiError::Internal("a report did not answer as one"));
     };
     let status = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(BindingAnswer { pending, device: device.into() })).into_response())
+    Ok((status, Json(BindingAnswer { pending, device: DeviceView::new(device, &app.settings, api.clock.now()) }))
+        .into_response())
 }
 
 /// Takes a device's binding away; it is never pushed to until its token is reported again.
@@ -162,9 +166,10 @@ pub(super) async fn list(
     Path((app_id, user_id)): Path<(AppId, Name)>,
 ) -> Result<Json<Devices>, ApiError> {
     caller.read(app_id)?;
-    api.app(app_id).await?;
+    let app = api.app(app_id).await?;
     let devices = store::devices::of_user(&api.database.api, app_id, &user_id, MAX_DEVICES).await?;
-    Ok(Json(Devices { items: devices.into_iter().map(DeviceView::from).collect() }))
+    let now = api.clock.now();
+    Ok(Json(Devices { items: devices.into_iter().map(|device| DeviceView::new(device, &app.settings, now)).collect() }))
 }
 
 impl Api {

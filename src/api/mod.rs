@@ -14,6 +14,9 @@ mod notifications;
 mod openapi;
 mod operations;
 mod page;
+mod preferences;
+mod reachability;
+mod reasons;
 mod session_events;
 mod trace;
 
@@ -128,6 +131,13 @@ pub fn router(api: Api) -> Router {
         )
         .route("/users/{user}/devices", get(devices::list))
         .route("/users/{user}/devices/{device}/binding", put(devices::bind).delete(devices::unbind))
+        .route("/users/{user}/reachability", get(reachability::read))
+        .route("/users/{user}/preferences", get(preferences::read).put(preferences::put).delete(preferences::delete))
+        .route("/users/{user}/conversations", get(preferences::conversations))
+        .route(
+            "/users/{user}/conversations/{conversation}",
+            put(preferences::put_conversation).delete(preferences::delete_conversation),
+        )
         .route("/session-events", post(session_events::post))
         .route("/notifications", post(notifications::create))
         .route("/notifications:batch", post(notifications::create_batch))
@@ -140,6 +150,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/api-keys", get(api_keys::list).post(api_keys::create))
         .route("/v1/api-keys/{key}", axum::routing::delete(api_keys::revoke))
         .route("/v1/audit-events", get(audit::list))
+        .route("/v1/skip-reasons", get(reasons::list))
         .route("/openapi.json", get(openapi::serve))
         .route("/docs", get(docs::serve))
         .route("/docs/style.css", get(docs::style))

@@ -15,11 +15,10 @@ use super::error::{ApiError, Problem};
 use super::extract::{Body, Path};
 use super::trace::{TraceEvent, WaitingView};
 use super::{Api, Caller};
-use crate::dispatcher::CANCELLED_BY_CALLER;
 use crate::domain::id::{AppId, NotificationId};
 use crate::domain::notification::{Content, Priority};
 use crate::domain::offline_push_info::OfflinePushInfo;
-use crate::domain::routing::SkipReason;
+use crate::domain::skip::{CancelReason, SkipReason};
 use crate::domain::text::{Name, Text};
 use crate::intake::{Accepted, NewNotification, Recipient};
 use crate::secrets::sha256;
@@ -57,7 +56,10 @@ pub(super) struct NotificationRequest {
     /// With `sender_id`: the device that sent the message gets no push of it.
     #[serde(default)]
     pub sender_device_id: Option<Name>,
-    /// Users mentioned.
+    /// Push also to the sender's own devices, but for `sender_device_id`; else a sender among the recipients gets no push.
+    #[serde(default)]
+    pub sync: bool,
+    /// Users mentioned: they get a push also from conversations that they muted but for mentions.
     #[serde(default)]
     pub mentions: Vec<Name>,
     /// Time to live in seconds; 0 means one attempt.
@@ -83,7 +85,8 @@ pub(super) struct NotificationRequest {
     /// Not these devices, at most 100.
     #[serde(default)]
     pub exclude_devices: Vec<Name>,
-    /// Also to apps in foreground or background; never to a logged-out device.
+    /// Also to apps in foreground or background, at quiet hours, from muted conversations and whatever the multi-device rule
+    /// says; never to a logged-out device or from a blocked sender.
     #[serde(default)]
     pub force: bool,
     /// Options by vendor, as in Tencent's object of this name.
@@ -190,6 +193,8 @@ fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotificatio
         },
         sender_id: request.sender_id.map(Name::into_string),
         sender_device_id: request.sender_device_id.map(Name::into_string),
+        sync: request.sync,
+        mentions: names(request.mentions),
         only_devices: names(request.only_devices),
         exclude_devices: names(request.exclude_devices),
     })
@@ -385,7 +390,7 @@ pub(super) async fn read(
     }
     Ok(Json(NotificationView {
         notification_id: notification.0,
-        accepted_at: accepted_at(notification),
+        accepted_at: notification.accepted_at(),
         outcomes,
         waiting: waiting.into_iter().map(WaitingView::from).collect(),
         skipped: events.iter().flat_map(skips).collect(),
@@ -399,11 +404,6 @@ fn outcome(event: &store::events::Event) -> String {
         "attempt" => event.reason.clone().unwrap_or_default(),
         kind => kind.to_owned(),
     }
-}
-
-fn accepted_at(notification: NotificationId) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(i64::try_from(notification.unix_ms()).unwrap_or_default())
-        .unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 /// What a cancellation did.
@@ -440,8 +440,13 @@ pub(super) async fn cancel(
     let in_memory = tokio::spawn(async move { dispatcher.cancel(app_id, notification).await }).await.unwrap_or(0);
     // Before what waits in the database, so that no instance takes it in again.
     store::signals::notification_cancelled(pool, app_id, notification).await?;
-    let stored =
-        store::deliveries::cancel_of_notification(pool, notification, CANCELLED_BY_CALLER, api.clock.now()).await?;
+    let stored = store::deliveries::cancel_of_notification(
+        pool,
+        notification,
+        CancelReason::CancelledByCaller.as_str(),
+        api.clock.now(),
+    )
+    .await?;
     telemetry::metrics::cancelled_waiting(stored);
     Ok(Json(Cancelled { cancelled: stored + in_memory as u64 }).into_response())
 }

@@ -11,7 +11,7 @@ use super::extract::{Body, Path};
 use super::{Api, Caller};
 use crate::directory::Snapshot;
 use crate::domain::id::{AppId, CertificateId};
-use crate::domain::session::{Applied, Event, EventType, Platform, Refusal, ReportedToken, judge_time};
+use crate::domain::session::{Applied, Event, EventType, MessageKey, Platform, Refusal, ReportedToken, judge_time};
 use crate::domain::text::{Name, Text};
 use crate::sessions::{Change, Changed};
 use crate::vendor::registry::check_token;
@@ -19,6 +19,8 @@ use crate::vendor::registry::check_token;
 /// The most events of one call, and devices of one kick.
 const MAX_EVENTS: usize = 1_000;
 const MAX_KICKED: usize = 100;
+/// The most unconfirmed messages of one disconnect.
+const MAX_UNACKED: usize = 100;
 
 /// A batch of events; applied in their order.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,9 +36,13 @@ pub(super) struct SessionEvents {
 #[serde(deny_unknown_fields)]
 pub(super) struct SessionEvent {
     pub user_id: Name,
-    pub device_id: Name,
+    /// Always but with `user_deleted`.
+    #[serde(default)]
+    pub device_id: Option<Name>,
+    /// Always but with `user_deleted`.
+    #[serde(default)]
     #[schema(inline)]
-    pub platform: Platform,
+    pub platform: Option<Platform>,
     #[serde(rename = "type")]
     #[schema(inline)]
     pub kind: EventType,
@@ -53,7 +59,7 @@ pub(super) struct SessionEvent {
     #[serde(default)]
     #[schema(minimum = 0)]
     pub unread: Option<i32>,
-    /// `login` only, with `token`: bound in the same transaction.
+    /// With `token`, `login` and `token_report` only: bound in the same transaction.
     #[serde(default)]
     pub certificate_id: Option<CertificateId>,
     #[serde(default)]
@@ -61,9 +67,26 @@ pub(super) struct SessionEvent {
     /// `kicked` only: the devices that were kicked; `device_id` is then the one that stays. At most 100.
     #[serde(default)]
     pub device_ids: Option<Vec<Name>>,
-    /// `read` only: the conversation that was read.
+    /// `kicked` only: the platforms whose sessions were kicked, all but `device_id`, the one that stays.
+    #[serde(default)]
+    #[schema(inline)]
+    pub platforms: Option<Vec<Platform>>,
+    /// `read` only: the conversation that was read. What still waits of it is cancelled, on all of the user's devices.
     #[serde(default)]
     pub conversation_id: Option<Name>,
+    /// `disconnect` with `link` `timeout` only: messages handed to the link that nobody confirmed, at most 100. Those that were
+    /// skipped because the app was open are pushed after all, if the app's `rescue_window_s` allows.
+    #[serde(default)]
+    pub unacked: Option<Vec<Unacked>>,
+}
+
+/// A message as it was posted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unacked {
+    pub message_id: Name,
+    #[serde(default)]
+    pub part: u16,
 }
 
 /// How a link ended.
@@ -170,14 +193,39 @@ pub(super) async fn post(
 
 /// Checks which fields go with which type.
 fn check(event: &SessionEvent) -> Result<(), (&'static str, String)> {
-    let only_with = |field, is_there: bool, kind: EventType, name: &str| {
-        if is_there && event.kind != kind { Err((field, format!("goes with type {name} only"))) } else { Ok(()) }
+    use EventType::{Disconnect, Kicked, Login, Read, TokenReport, UserDeleted};
+    let only_with = |field, is_there: bool, kinds: &[EventType], names: &str| {
+        if is_there && !kinds.contains(&event.kind) {
+            Err((field, format!("goes with type {names} only")))
+        } else {
+            Ok(())
+        }
     };
-    only_with("link", event.link.is_some(), EventType::Disconnect, "disconnect")?;
-    only_with("token", event.token.is_some(), EventType::Login, "login")?;
-    only_with("certificate_id", event.certificate_id.is_some(), EventType::Login, "login")?;
-    only_with("device_ids", event.device_ids.is_some(), EventType::Kicked, "kicked")?;
-    only_with("conversation_id", event.conversation_id.is_some(), EventType::Read, "read")?;
+    only_with("link", event.link.is_some(), &[Disconnect], "disconnect")?;
+    only_with("token", event.token.is_some(), &[Login, TokenReport], "login or token_report")?;
+    only_with("certificate_id", event.certificate_id.is_some(), &[Login, TokenReport], "login or token_report")?;
+    only_with("device_ids", event.device_ids.is_some(), &[Kicked], "kicked")?;
+    only_with("platforms", event.platforms.is_some(), &[Kicked], "kicked")?;
+    only_with("conversation_id", event.conversation_id.is_some(), &[Read], "read")?;
+    only_with("unacked", event.unacked.is_some(), &[Disconnect], "disconnect")?;
+    if event.unacked.is_some() && event.link != Some(Link::Timeout) {
+        return Err(("unacked", "goes with link timeout only".to_owned()));
+    }
+    if event.unacked.as_ref().is_some_and(|unacked| unacked.is_empty() || unacked.len() > MAX_UNACKED) {
+        return Err(("unacked", format!("must hold 1 to {MAX_UNACKED} messages")));
+    }
+    if event.kind != UserDeleted && event.device_id.is_none() {
+        return Err(("device_id", "must be given".to_owned()));
+    }
+    if event.kind != UserDeleted && event.platform.is_none() {
+        return Err(("platform", "must be given".to_owned()));
+    }
+    if event.kind == TokenReport && event.token.is_none() {
+        return Err(("token", "must be given with type token_report".to_owned()));
+    }
+    if event.platforms.as_ref().is_some_and(|platforms| platforms.is_empty() || platforms.len() > Platform::ALL.len()) {
+        return Err(("platforms", "must hold 1 to 8 platforms".to_owned()));
+    }
     if event.token.is_some() != event.certificate_id.is_some() {
         return Err(("token", "goes with certificate_id, and certificate_id with it".to_owned()));
     }
@@ -212,16 +260,22 @@ fn judge(
         }
         _ => None,
     };
+    let names = |list: Option<Vec<Name>>| list.unwrap_or_default().into_iter().map(Name::into_string).collect();
+    let unacked = event.unacked.unwrap_or_default().into_iter();
     let event = Event {
         user_id: event.user_id.into_string(),
-        device_id: event.device_id.into_string(),
-        platform: event.platform,
+        // A deleted user has none.
+        device_id: event.device_id.map(Name::into_string).unwrap_or_default(),
+        platform: event.platform.unwrap_or(Platform::Android),
         kind: event.kind,
         event_time,
         login_seq: event.login_seq,
         unread: event.unread,
         token,
-        kicked_devices: event.device_ids.unwrap_or_default().into_iter().map(Name::into_string).collect(),
+        kicked_devices: names(event.device_ids),
+        kicked_platforms: event.platforms.unwrap_or_default(),
+        conversation_id: event.conversation_id.map(Name::into_string),
+        unacked: unacked.map(|one| MessageKey { message_id: one.message_id.into_string(), part: one.part }).collect(),
     };
     Ok((event, is_adjusted))
 }

@@ -18,14 +18,13 @@ use crate::domain::notification::Notification;
 use crate::domain::prune::Verdict;
 use crate::domain::retry::{self, Next};
 use crate::domain::session::BindingStatus;
+use crate::domain::skip::CancelReason;
 use crate::secrets::masked_token;
 use crate::store::devices::TokenVerdict;
 use crate::telemetry;
 use crate::vendor::outcome::{Outcome, Progress, Reason};
 use crate::vendor::{Clearance, Push, QuotaReset, Target, Vendor};
 
-/// The reason in the trace of what a caller cancelled.
-pub const CANCELLED_BY_CALLER: &str = "cancelled_by_caller";
 /// How often a parcel may come back to the front of its lane without an attempt.
 const MAX_PUT_BACKS: u8 = 3;
 /// Retries sooner than this stay in memory.
@@ -55,6 +54,11 @@ pub(super) async fn attempt(inner: &Arc<Inner>, lane: &Arc<Lane>, entry: &Arc<En
     }
     if inner.is_cancelled(&parcel.notification) {
         end_cancelled(inner, lane, parcel).await;
+        return;
+    }
+    end_overtaken(inner, lane, &mut parcel).await;
+    if parcel.deliveries.is_empty() {
+        lane.state().breaker.abandon_probe();
         return;
     }
     // Until nothing was taken away while the database was asked.
@@ -96,9 +100,35 @@ async fn end_cancelled(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: Parcel) {
     lane.state().breaker.abandon_probe();
     let now = inner.clock.now();
     for held in parcel.deliveries {
-        let told = told(now, "cancelled", Some(CANCELLED_BY_CALLER), &held);
+        let told = told(now, "cancelled", Some(CancelReason::CancelledByCaller.as_str()), &held);
         end(inner, lane, &parcel.notification, held, told).await;
     }
+}
+
+/// Why a delivery needs not be sent any more, whatever its device's rights.
+fn overtaken(inner: &Inner, lane: &Lane, notification: &Notification, held: &Held) -> Option<CancelReason> {
+    if lane.has_newer(held) {
+        Some(CancelReason::SupersededByNewer)
+    } else if inner.read_marks.cover(notification, &held.user_id) {
+        Some(CancelReason::ConversationRead)
+    } else {
+        None
+    }
+}
+
+/// Ends what something newer replaces, and what was read meanwhile.
+async fn end_overtaken(inner: &Arc<Inner>, lane: &Arc<Lane>, parcel: &mut Parcel) {
+    let mut left = Vec::with_capacity(parcel.deliveries.len());
+    for held in std::mem::take(&mut parcel.deliveries) {
+        match overtaken(inner, lane, &parcel.notification, &held) {
+            None => left.push(held),
+            Some(reason) => {
+                let told = told(inner.clock.now(), "cancelled", Some(reason.as_str()), &held);
+                end(inner, lane, &parcel.notification, held, told).await;
+            }
+        }
+    }
+    parcel.deliveries = left;
 }
 
 /// A bug in an adapter must not take the message or the lane with it.
@@ -365,9 +395,10 @@ async fn conclude(
     let lead = (now - inner.clock.database_now()).max(chrono::TimeDelta::zero());
     let end_of_time = if is_used_up { now } else { expires_at + lead };
     let next = retry::next(outcome.reason, attempt, outcome.retry_after, now, end_of_time, call.jitter);
+    // While it was on the wire.
+    let overtaken = overtaken(inner, lane, notification, &held);
     let next = match next {
-        // The caller cancelled it while it was on the wire.
-        Next::RetryAt(_) if inner.is_cancelled(notification) => Next::Expire,
+        Next::RetryAt(_) if inner.is_cancelled(notification) || overtaken.is_some() => Next::Expire,
         next => next,
     };
     let withheld = match outcome.reason {
@@ -408,10 +439,10 @@ async fn conclude(
     let change = match next {
         Next::End | Next::EndAndUnbind | Next::EndAndMute => RowChange::End,
         Next::Expire => {
-            let why = if inner.is_cancelled(notification) {
-                "cancelled by the caller"
-            } else {
-                "no time is left for another attempt"
+            let why = match overtaken {
+                _ if inner.is_cancelled(notification) => CancelReason::CancelledByCaller.words().en,
+                Some(reason) => reason.words().en,
+                None => "no time is left for another attempt",
             };
             detail.insert("next".to_owned(), why.into());
             RowChange::End

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Inner;
 use super::attempt::{end, told};
 use super::lane::{Held, Lane, Parcel};
 use super::recorder::{Entry as Result_, RowChange};
+use crate::domain::app::AppSettings;
 use crate::domain::id::CertificateId;
 use crate::domain::notification::Notification;
-use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
+use crate::domain::preferences::Notify;
+use crate::domain::routing::{Candidate, Decision, SkipReason, User, Wishes, decide};
 use crate::store;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
+use crate::store::notifications::{Question, RoutedDevice};
 
 /// How far a parcel's devices can be trusted.
 pub(super) enum Judgement {
@@ -39,12 +43,14 @@ pub(super) async fn judge_again(
         return Judgement::Fresh;
     }
     let judged_at = Instant::now();
-    let app_ids = vec![app_id.0; parcel.deliveries.len()];
-    let users: Vec<&str> = parcel.deliveries.iter().map(|held| held.user_id.as_str()).collect();
-    let devices: Vec<&str> = parcel.deliveries.iter().map(|held| held.device_id.as_str()).collect();
-    let question = store::deliveries::standing(&inner.database.pipeline, &app_ids, &users, &devices);
-    let standings = match bounded(STATEMENT_LIMIT, question).await {
-        Ok(standings) => standings,
+    let mut question = Question::default();
+    for held in &parcel.deliveries {
+        question.push(app_id.0, &held.user_id, None, false);
+    }
+    let now = inner.clock.now();
+    let question = store::notifications::route(&inner.database.pipeline, &question, now);
+    let routed = match bounded(STATEMENT_LIMIT, question).await {
+        Ok(routed) => routed,
         Err(error) => {
             tracing::warn!(%error, "cannot look at devices again; the deliveries wait");
             let parcel = Parcel {
@@ -58,40 +64,21 @@ pub(super) async fn judge_again(
         }
     };
     let settings = inner.directory.snapshot().apps.get(&app_id).map(|app| app.settings.clone()).unwrap_or_default();
-    let wishes = Wishes { force: parcel.notification.content.force, ..Wishes::default() };
-    let mut now_standing: Vec<_> = parcel.deliveries.iter().map(|_| None).collect();
-    for standing in standings {
-        let index = standing.index;
-        if let Some(place) = now_standing.get_mut(index) {
-            *place = Some(standing);
+    let wishes = Wishes { force: parcel.notification.content.force, sync: true, ..Wishes::default() };
+    let mut of_users: Vec<Vec<RoutedDevice>> = parcel.deliveries.iter().map(|_| Vec::new()).collect();
+    for device in routed {
+        if let Some(of_user) = of_users.get_mut(device.recipient) {
+            of_user.push(device);
         }
     }
-    let now = inner.clock.now();
-    for (mut held, standing) in std::mem::take(&mut parcel.deliveries).into_iter().zip(now_standing) {
-        let refusal = match &standing {
-            None => Some(SkipReason::NoDevice),
-            Some(standing) => decide(
-                &Candidate {
-                    user_id: &held.user_id,
-                    device_id: &held.device_id,
-                    platform: standing.platform,
-                    state: standing.state,
-                    binding: standing.binding,
-                },
-                &wishes,
-                &settings,
-            ),
-        };
-        if let Some(reason) = refusal {
-            let told = told(now, "cancelled", Some(reason.as_str()), &held);
-            end(inner, lane, &parcel.notification, held, told).await;
-            continue;
-        }
-        let Some((token, certificate_id)) = standing.and_then(|s| Some((s.token?, s.certificate_id?))) else {
-            // The schema rules it out; a delivery is never dropped without an end all the same.
-            let told = told(now, "cancelled", Some(SkipReason::NoToken.as_str()), &held);
-            end(inner, lane, &parcel.notification, held, told).await;
-            continue;
+    for (mut held, of_user) in std::mem::take(&mut parcel.deliveries).into_iter().zip(of_users) {
+        let (token, certificate_id) = match standing(&held, of_user, &wishes, &settings, now) {
+            Ok(found) => found,
+            Err(reason) => {
+                let told = told(now, "cancelled", Some(reason.as_str()), &held);
+                end(inner, lane, &parcel.notification, held, told).await;
+                continue;
+            }
         };
         // The device reported another token while the delivery waited: it goes there.
         held.token = token;
@@ -103,6 +90,32 @@ pub(super) async fn judge_again(
     }
     parcel.judged_at = judged_at;
     Judgement::Renewed
+}
+
+/// Where a delivery goes now, or why it has no right any more. What the message itself says of devices, and what the user
+/// set for its conversation, was heard when it was accepted.
+fn standing(
+    held: &Held,
+    of_user: Vec<RoutedDevice>,
+    wishes: &Wishes<'_>,
+    settings: &AppSettings,
+    now: DateTime<Utc>,
+) -> Result<(String, i64), SkipReason> {
+    let preferences = of_user.first().and_then(RoutedDevice::preferences);
+    let user =
+        User { user_id: &held.user_id, preferences: preferences.as_ref(), notify: Notify::All, is_mentioned: false };
+    let candidates: Vec<Candidate<'_>> = of_user.iter().map(RoutedDevice::candidate).collect();
+    let decisions = match decide(&user, &candidates, wishes, settings, now) {
+        Decision::Nobody(reason) => return Err(reason),
+        Decision::Each(decisions) => decisions,
+    };
+    let own = of_user.into_iter().zip(decisions).find(|(device, _)| device.device_id == held.device_id);
+    match own {
+        None => Err(SkipReason::NoDevice),
+        Some((_, Some(reason))) => Err(reason),
+        // The schema rules out that one is missing; a delivery is never dropped without an end all the same.
+        Some((device, None)) => device.token.zip(device.certificate_id).ok_or(SkipReason::NoToken),
+    }
 }
 
 async fn reroute(

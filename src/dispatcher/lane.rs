@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Breaker, BreakerOptions, Gate};
+use super::newest::{self, Newest};
 use super::pacer::Pacer;
 use crate::domain::id::{CertificateId, DeliveryId, InstanceId};
 use crate::domain::notification::{Priority, SharedNotification};
@@ -26,6 +27,8 @@ pub struct Held {
     pub badge: Option<i32>,
     /// Attempts made before.
     pub attempts: u16,
+    /// What names its conversation in the lane, from when it is there.
+    pub collapse: Option<u128>,
 }
 
 /// Deliveries of one notification that can go out in one call.
@@ -62,6 +65,7 @@ pub struct Lane {
     held: AtomicUsize,
     capacity: usize,
     state: Mutex<LaneState>,
+    newest: Mutex<Newest>,
 }
 
 /// What changes under the lane's lock; never held across an await.
@@ -133,6 +137,7 @@ impl Lane {
                 revision: 0,
                 holds: HashMap::new(),
             }),
+            newest: Mutex::default(),
         }
     }
 
@@ -178,7 +183,36 @@ impl Lane {
         }
     }
 
-    /// Queues a parcel whose room was reserved.
+    /// Queues a parcel that comes in: its room was reserved or it was adopted. It supersedes older ones.
+    pub fn take_in(&self, mut parcel: Parcel) {
+        let notification = Arc::clone(&parcel.notification);
+        if notification.content.collapse_text().is_some() {
+            let mut newest = self.newest();
+            for held in &mut parcel.deliveries {
+                held.collapse = newest::key(&notification, &held.user_id, &held.device_id);
+                held.collapse.iter().for_each(|key| newest.enter(*key, notification.notification_id));
+            }
+        }
+        self.push(parcel);
+    }
+
+    /// Whether something newer of its conversation came in for the device.
+    pub fn has_newer(&self, held: &Held) -> bool {
+        held.collapse.is_some_and(|key| self.newest().has_newer(key, held.delivery_id.notification()))
+    }
+
+    /// A delivery left the lane for good.
+    pub fn let_go(&self, held: &Held) {
+        if let Some(key) = held.collapse {
+            self.newest().leave(key);
+        }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a parcel that was in the lane before.
     pub fn push(&self, parcel: Parcel) {
         self.state().push_back(parcel);
         self.wake.notify_one();
@@ -284,6 +318,7 @@ mod tests {
             token: String::new(),
             badge: None,
             attempts: 0,
+            collapse: None,
         };
         Parcel {
             notification: Arc::new(Notification { notification_id, app_id: AppId(1), content }),

@@ -8,9 +8,12 @@ mod holds;
 mod instance;
 mod judgement;
 pub mod lane;
+mod newest;
 mod pacer;
 mod peers;
 mod pump;
+mod read_marks;
+mod recent;
 mod recorder;
 mod revocations;
 mod sweeper;
@@ -30,14 +33,19 @@ use crate::config::Dispatch;
 use crate::directory::{Directory, Entry};
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
 use crate::domain::notification::Notification;
+use crate::domain::skip::CancelReason;
 use crate::store::{self, Database};
-pub use attempt::CANCELLED_BY_CALLER;
 use breaker::{BreakerOptions, Gate};
 use instance::Instance;
 use lane::{Lane, LaneOptions, Parcel};
 use pump::{give_back, pump};
+pub use read_marks::ReadMarks;
+use recent::Recent;
 use recorder::Entry as Result_;
 pub use revocations::Revocations;
+
+/// Longer than a group of requests takes from routing to its commit.
+const MOVED_BACK_FOR: Duration = Duration::from_secs(15);
 
 /// Results that may wait for the recorder before lanes stall.
 const RESULTS_IN_HAND: usize = 20_000;
@@ -63,6 +71,10 @@ struct Inner {
     revocations: Revocations,
     /// Notifications that callers cancelled.
     cancelled: Revocations,
+    /// Conversations that were read.
+    read_marks: ReadMarks,
+    /// Conversations of devices of which something went back to the database a moment ago.
+    moved_back: Recent<()>,
     /// Devices whose token was reported a moment ago: unchanged reports write nothing, and prove the token alive.
     reported: Revocations,
     lanes: RwLock<HashMap<CertificateId, Arc<Lane>>>,
@@ -118,6 +130,8 @@ impl Dispatcher {
             instance: Instance::new(id),
             revocations: Revocations::default(),
             cancelled: Revocations::keeping(revocations::CANCELLED_FOR),
+            read_marks: ReadMarks::default(),
+            moved_back: Recent::keeping(MOVED_BACK_FOR),
             reported: Revocations::keeping(revocations::REPORTED_FOR),
             lanes: RwLock::default(),
             held: AtomicUsize::new(0),
@@ -168,6 +182,11 @@ impl Dispatcher {
         &self.inner.revocations
     }
 
+    /// Conversations that were read; to be added before the event is acknowledged.
+    pub fn read_marks(&self) -> &ReadMarks {
+        &self.inner.read_marks
+    }
+
     /// Devices whose token was reported; add also where the report changed nothing.
     pub fn reported(&self) -> &Revocations {
         &self.inner.reported
@@ -204,7 +223,14 @@ impl Dispatcher {
 
     /// Queues a parcel whose room was reserved and whose rows are committed.
     pub fn submit(&self, certificate_id: CertificateId, parcel: Parcel) {
-        self.inner.lane(certificate_id).push(parcel);
+        self.inner.lane(certificate_id).take_in(parcel);
+    }
+
+    /// Whether something of the same conversation went back to the database a moment ago for this device: it may not have been
+    /// seen there when the notification was routed. To be asked after the notification was submitted.
+    pub fn moved_back(&self, notification: &Notification, user_id: &str, device_id: &str) -> bool {
+        let key = newest::key(notification, user_id, device_id);
+        key.is_some_and(|key| self.inner.moved_back.find(|| key).is_some())
     }
 
     /// Looks for due deliveries now.
@@ -226,7 +252,12 @@ impl Dispatcher {
             for parcel in matching {
                 for held in parcel.deliveries {
                     cancelled += 1;
-                    let told = attempt::told(self.inner.clock.now(), "cancelled", Some(CANCELLED_BY_CALLER), &held);
+                    let told = attempt::told(
+                        self.inner.clock.now(),
+                        "cancelled",
+                        Some(CancelReason::CancelledByCaller.as_str()),
+                        &held,
+                    );
                     attempt::end(&self.inner, &lane, &parcel.notification, held, told).await;
                 }
             }
@@ -430,6 +461,9 @@ impl Inner {
 
     /// Forgets a parcel: it belongs to others now.
     fn abandon(&self, lane: &Lane, parcel: &Parcel) {
+        for held in &parcel.deliveries {
+            lane.let_go(held);
+        }
         self.release(lane.certificate_id, parcel.deliveries.len());
     }
 
@@ -437,7 +471,9 @@ impl Inner {
     fn abandon_queued(&self) {
         for lane in self.all_lanes() {
             let parcels = lane.state().drain();
-            self.release(lane.certificate_id, parcels.iter().map(|parcel| parcel.deliveries.len()).sum());
+            for parcel in &parcels {
+                self.abandon(&lane, parcel);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Inner;
 use super::lane::Held;
 use crate::domain::id::{AppId, CertificateId};
+use crate::domain::skip::CancelReason;
 use crate::store::deliveries::Record;
 use crate::store::devices::TokenVerdict;
 use crate::store::line::{self, Line, STATEMENT_LIMIT, bounded};
@@ -116,11 +117,37 @@ async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
         }
     }
     telemetry::metrics::recorded(batch.len());
+    let mut overtaken = Vec::new();
     for entry in batch.drain(..) {
-        if !matches!(entry.change, RowChange::Keep) {
-            inner.release(entry.certificate_id, 1);
+        if matches!(entry.change, RowChange::Keep) {
+            continue;
         }
+        let of_certificate = inner.lane(entry.certificate_id);
+        if let (RowChange::Move { .. }, Some(key)) = (&entry.change, entry.held.collapse) {
+            // In this order: a newer one that comes in now either finds the note, or is found.
+            inner.moved_back.note(key, ());
+            if of_certificate.has_newer(&entry.held) {
+                overtaken.push(entry.held.delivery_id.0);
+            }
+        }
+        of_certificate.let_go(&entry.held);
+        inner.release(entry.certificate_id, 1);
     }
+    if !overtaken.is_empty() {
+        cancel_overtaken(inner, overtaken);
+    }
+}
+
+/// Ends what went back to the database although something newer of its conversation had come in. Nobody waits for it.
+fn cancel_overtaken(inner: &Inner, delivery_ids: Vec<Uuid>) {
+    let (database, now) = (inner.database.clone(), inner.clock.now());
+    tokio::spawn(async move {
+        let cancel = store::deliveries::cancel(&database.api, &delivery_ids, CancelReason::SupersededByNewer, now);
+        match bounded(STATEMENT_LIMIT, cancel).await {
+            Ok(cancelled) => telemetry::metrics::cancelled_waiting(cancelled),
+            Err(error) => tracing::warn!(%error, "cannot end what a newer notification replaces; both are sent"),
+        }
+    });
 }
 
 /// One try. After one without an answer it is first asked what of it came true, so that nothing is written twice: a delivery

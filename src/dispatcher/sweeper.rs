@@ -13,8 +13,11 @@ use super::Inner;
 use super::attempt;
 use super::lane::{Held, Parcel};
 use super::recorder::{Entry, RowChange};
+use crate::domain::app::AppSettings;
+use crate::domain::burst::TextVariant;
 use crate::domain::id::{AppId, CertificateId, InstanceId, NotificationId};
 use crate::domain::notification::{Content, Notification, Priority, SharedNotification};
+use crate::domain::skip::CancelReason;
 use crate::store;
 use crate::store::deliveries::Claimed;
 use crate::store::line::{Line, STATEMENT_LIMIT, bounded};
@@ -174,7 +177,9 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
     ids.sort_unstable();
     ids.dedup();
     let Some(contents) = until_answered(inner, || load_contents(inner, &ids)).await else { return };
-    let mut parcels: HashMap<(CertificateId, NotificationId, Option<i32>), Parcel> = HashMap::new();
+    let snapshot = inner.directory.snapshot().clone();
+    let fallback = AppSettings::default();
+    let mut parcels: HashMap<(CertificateId, NotificationId, Option<i32>, TextVariant), Parcel> = HashMap::new();
     for row in claimed {
         inner.adopt(row.certificate_id, 1);
         let notification_id = row.delivery_id.notification();
@@ -186,6 +191,7 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
             token: row.token,
             badge: row.badge,
             attempts: row.attempts,
+            collapse: None,
         };
         let notification = match contents.get(&notification_id) {
             Some(Ok(notification)) => notification,
@@ -199,9 +205,10 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
             }
         };
         parcels
-            .entry((row.certificate_id, notification_id, row.badge))
+            .entry((row.certificate_id, notification_id, row.badge, row.text_variant))
             .or_insert_with(|| Parcel {
-                notification: Arc::clone(notification),
+                notification: notification
+                    .showing(row.text_variant, snapshot.apps.get(&row.app_id).map_or(&fallback, |app| &app.settings)),
                 is_backlog: true,
                 expires_at: row.expires_at,
                 judged_at: judged_at.checked_sub(Duration::from_hours(1)).unwrap_or(judged_at),
@@ -212,9 +219,9 @@ async fn take_in(inner: &Inner, owner: InstanceId, claimed: Vec<Claimed>, judged
             .push(held);
     }
     let mut parcels: Vec<_> = parcels.into_iter().collect();
-    parcels.sort_by_key(|((_, notification_id, _), _)| *notification_id);
-    for ((certificate_id, _, _), parcel) in parcels {
-        inner.lane(certificate_id).push(parcel);
+    parcels.sort_by_key(|((_, notification_id, ..), _)| *notification_id);
+    for ((certificate_id, ..), parcel) in parcels {
+        inner.lane(certificate_id).take_in(parcel);
     }
 }
 
@@ -247,6 +254,6 @@ async fn wait_for_another_version(inner: &Inner, app_id: AppId, certificate_id: 
 /// Must not happen: a waiting delivery whose content is gone ends, explained, instead of going round for ever.
 async fn end_without_content(inner: &Inner, app_id: AppId, certificate_id: CertificateId, held: Held) {
     tracing::error!(delivery.id = %held.delivery_id, "the content of a waiting delivery is missing");
-    let told = attempt::told(inner.clock.now(), "cancelled", Some("content_missing"), &held);
+    let told = attempt::told(inner.clock.now(), "cancelled", Some(CancelReason::ContentMissing.as_str()), &held);
     inner.record(Entry { app_id, certificate_id, held, change: RowChange::End, told: Some(told), verdict: None }).await;
 }

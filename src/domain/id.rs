@@ -1,5 +1,6 @@
 //! Identifiers. Numeric ones are chosen by operators or sequences, time-ordered ones are made here.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -94,6 +95,12 @@ impl NotificationId {
         u64::try_from(self.0.as_u128() >> 80).unwrap_or(0)
     }
 
+    /// The same as a time.
+    pub fn accepted_at(self) -> DateTime<Utc> {
+        let accepted_ms = i64::try_from(self.unix_ms()).unwrap_or(i64::MAX);
+        DateTime::from_timestamp_millis(accepted_ms).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
     /// The smallest id of a millisecond: the lower bound of time partitions.
     pub fn lower_bound(unix_ms: u64) -> Uuid {
         Uuid::from_u128(u128::from(unix_ms) << 80)
@@ -104,6 +111,11 @@ impl DeliveryId {
     /// The notification this delivery belongs to.
     pub fn notification(self) -> NotificationId {
         NotificationId::containing(self.0)
+    }
+
+    /// Its number within the notification; 0 for the notification's own id.
+    pub fn number(self) -> u32 {
+        u32::try_from(self.0.as_u128() & u128::from(MAX_DELIVERIES)).unwrap_or(MAX_DELIVERIES)
     }
 }
 

@@ -6,6 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::app::AppSettings;
+use super::burst::TextVariant;
 use super::id::{AppId, NotificationId};
 use super::offline_push_info::{AndroidInfo, OfflinePushInfo};
 
@@ -64,6 +66,13 @@ pub struct Content {
     pub ttl_s: u32,
 }
 
+impl Content {
+    /// What collapses it with others, as the caller named it: `collapse_id`, else the conversation.
+    pub fn collapse_text(&self) -> Option<&str> {
+        self.collapse_id.as_deref().or(self.conversation_id.as_deref())
+    }
+}
+
 /// A notification in memory, shared by all its deliveries.
 #[derive(Debug)]
 pub struct Notification {
@@ -73,14 +82,38 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// What collapses it with others, as the caller named it: `collapse_id`, else the conversation.
-    pub fn collapse_text(&self) -> Option<&str> {
-        self.content.collapse_id.as_deref().or(self.content.conversation_id.as_deref())
+    /// The notification as devices of this variant show it.
+    pub fn showing(self: &Arc<Self>, variant: TextVariant, settings: &AppSettings) -> Arc<Self> {
+        let mut content = match variant {
+            TextVariant::Own => return Arc::clone(self),
+            TextVariant::Hidden | TextVariant::Summary(_) => self.content.clone(),
+        };
+        if let Some(info) = &mut content.offline_push_info {
+            info.hide_texts(variant == TextVariant::Hidden);
+        }
+        match variant {
+            TextVariant::Own => {}
+            TextVariant::Hidden => {
+                content.title = settings.default_title.to_string();
+                content.body = settings.hidden_body.to_string();
+            }
+            TextVariant::Summary(count) => {
+                let rule = settings.burst.clone().unwrap_or_default();
+                let own = self.content.offline_push_info.as_ref().and_then(|info| info.title.as_deref());
+                let title = own.filter(|title| !title.trim().is_empty()).unwrap_or(&content.title);
+                content.body = rule.line(count.into(), title);
+                // The line stands for the conversation's messages, whatever each of them would have replaced.
+                if content.conversation_id.is_some() {
+                    content.collapse_id = None;
+                }
+            }
+        }
+        Arc::new(Self { notification_id: self.notification_id, app_id: self.app_id, content })
     }
 
-    /// The collapse key as a positive 31-bit number: of [`Self::collapse_text`], else of the notification.
+    /// The collapse key as a positive 31-bit number: of [`Content::collapse_text`], else of the notification.
     pub fn collapse_key(&self) -> i32 {
-        hash_31(self.collapse_text().map_or(self.notification_id.0.as_bytes(), str::as_bytes))
+        hash_31(self.content.collapse_text().map_or(self.notification_id.0.as_bytes(), str::as_bytes))
     }
 
     /// The options for Android vendors.
@@ -116,9 +149,7 @@ impl Notification {
     /// After this it is never sent. A time to live of 0 means one attempt, at once: it gets [`ONE_ATTEMPT_GRACE`].
     pub fn expires_at(&self) -> DateTime<Utc> {
         let time_to_live = TimeDelta::seconds(i64::from(self.content.ttl_s));
-        let accepted_ms = i64::try_from(self.notification_id.unix_ms()).unwrap_or(i64::MAX);
-        let accepted_at = DateTime::from_timestamp_millis(accepted_ms).unwrap_or(DateTime::UNIX_EPOCH);
-        accepted_at + if time_to_live.is_zero() { ONE_ATTEMPT_GRACE } else { time_to_live }
+        self.notification_id.accepted_at() + if time_to_live.is_zero() { ONE_ATTEMPT_GRACE } else { time_to_live }
     }
 }
 
@@ -175,6 +206,29 @@ mod tests {
         assert_ne!(key(None, None, 1 << 30), key(None, None, 2 << 30));
         assert!(key(Some("a"), None, 0) > 0);
         assert_eq!(hash_31(b""), 0x63b0_c442, "the first 31 bits of SHA-256");
+    }
+
+    #[test]
+    fn a_hidden_notification_shows_nothing_of_its_texts() {
+        let info = r#"{"Title":"Bob","Desc":"secret","Ext":"e","AndroidInfo":{"HuaWeiImage":"https://secret/i.png",
+            "XiaoMiTemplateParam":{"a":"secret"},"OPPOPrivateContentParameters":{"a":"secret"}},
+            "ApnsInfo":{"Title":"Bob","SubTitle":"secret","Image":"https://secret/i.png","Sound":"s.caf"}}"#;
+        let mut own = notification(Some("m-1"), Some("room"), 0);
+        own.content.title = "Bob".to_owned();
+        own.content.body = "secret".to_owned();
+        own.content.offline_push_info = serde_json::from_str(info).unwrap();
+        let own = Arc::new(own);
+        let settings = AppSettings::default();
+        let hidden = own.showing(TextVariant::Hidden, &settings);
+        let shown = serde_json::to_string(&hidden.content).unwrap();
+        assert!(!shown.contains("secret") && !shown.contains("Bob"), "{shown}");
+        assert!(shown.contains("You have a new message") && shown.contains("s.caf"));
+        assert_eq!(hidden.collapse_key(), own.collapse_key());
+        let line = own.showing(TextVariant::Summary(5), &settings);
+        assert_eq!(line.content.body, "5 new messages from Bob");
+        assert_eq!(line.content.collapse_text(), Some("room"));
+        assert!(!serde_json::to_string(&line.content).unwrap().contains("secret"));
+        assert!(Arc::ptr_eq(&own, &own.showing(TextVariant::Own, &settings)));
     }
 
     #[test]

@@ -148,6 +148,26 @@ pub enum InterruptionLevel {
 }
 
 impl OfflinePushInfo {
+    /// Takes out what shows the message's text: another one takes its place. `all`: the titles and the senders' pictures too.
+    pub fn hide_texts(&mut self, all: bool) {
+        self.desc = None;
+        if all {
+            self.title = None;
+        }
+        if let Some(android) = &mut self.android_info {
+            (android.huawei_image, android.honor_image, android.google_image) = (None, None, None);
+            android.xiaomi_template_param = None;
+            android.oppo_private_title_parameters = None;
+            android.oppo_private_content_parameters = None;
+        }
+        if let Some(apns) = &mut self.apns_info {
+            (apns.subtitle, apns.image) = (None, None);
+            if all {
+                apns.title = None;
+            }
+        }
+    }
+
     /// Checks what the types do not: numbers out of their range, texts that are none of their names, a category of the other
     /// classification. Empty texts say nothing and are taken.
     /// # Errors

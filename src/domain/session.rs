@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::app::AppSettings;
 use super::certificate::VendorKind;
 use super::id::CertificateId;
 
@@ -48,6 +49,11 @@ impl Platform {
     /// Reads a name without regard to case.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|platform| platform.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Desktops and the web: in use, they quieten the phone where the app wishes so.
+    pub const fn is_desk(self) -> bool {
+        matches!(self, Self::Web | Self::Windows | Self::Mac | Self::Linux)
     }
 
     /// Phones and tablets stay logged in when their app is killed; everything else is simply gone.
@@ -105,6 +111,51 @@ impl SessionState {
     /// Logged in, whatever the app does.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Foreground | Self::Background | Self::Killed)
+    }
+
+    /// The link is up.
+    pub const fn is_online(self) -> bool {
+        matches!(self, Self::Foreground | Self::Background)
+    }
+}
+
+/// What decides where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub platform: Platform,
+    pub state: SessionState,
+    /// Of the last event that changed the state.
+    pub event_time: DateTime<Utc>,
+    /// The last sign of life; none before the first heartbeat.
+    pub last_seen: Option<DateTime<Utc>>,
+}
+
+impl Session {
+    /// Where it stands at `now`, whatever is stored: a link without heartbeats is lost, and a killed session ends after the
+    /// app's time. What changed is dated by the last sign of life, so that a late event of the app still counts.
+    #[must_use]
+    pub fn at(self, now: DateTime<Utc>, settings: &AppSettings) -> Self {
+        let lost = self.last_seen.filter(|seen| {
+            self.state.is_online() && now - (*seen).max(self.event_time) > settings.link_lost_after(self.platform)
+        });
+        let session = match lost {
+            Some(seen) => Self {
+                state: if self.platform.can_be_killed() { SessionState::Killed } else { SessionState::LoggedOut },
+                event_time: self.event_time.max(seen),
+                ..self
+            },
+            None => self,
+        };
+        if session.state == SessionState::Killed && now - session.event_time > settings.killed_for() {
+            Self { state: SessionState::Expired, ..session }
+        } else {
+            session
+        }
+    }
+
+    /// When its user was last known to use it.
+    pub fn used_at(self) -> DateTime<Utc> {
+        self.last_seen.map_or(self.event_time, |seen| seen.max(self.event_time))
     }
 }
 
@@ -173,8 +224,40 @@ pub struct Device {
     pub state: SessionState,
     pub event_time: DateTime<Utc>,
     pub login_seq: Option<i64>,
+    /// When the user logged in last: decides who is kicked.
+    pub login_at: Option<DateTime<Utc>>,
+    pub last_seen: Option<DateTime<Utc>>,
     pub unread: Option<i32>,
     pub binding: Option<Binding>,
+}
+
+impl Device {
+    /// A device nothing is known of yet.
+    pub fn unknown(user_id: &str, device_id: &str, platform: Platform) -> Self {
+        Self {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            platform,
+            state: SessionState::LoggedOut,
+            event_time: DateTime::UNIX_EPOCH,
+            login_seq: None,
+            login_at: None,
+            last_seen: None,
+            unread: None,
+            binding: None,
+        }
+    }
+
+    /// Its session.
+    pub fn session(&self) -> Session {
+        let Self { platform, state, event_time, last_seen, .. } = *self;
+        Session { platform, state, event_time, last_seen }
+    }
+
+    /// What its binding is good for.
+    pub fn binding_status(&self) -> Option<BindingStatus> {
+        self.binding.as_ref().map(|binding| binding.status)
+    }
 }
 
 /// What happened, as the chat server tells it.
@@ -183,12 +266,21 @@ pub struct Device {
 pub enum EventType {
     Login,
     Logout,
+    /// Forced off: `device_id` itself, or the devices or platforms named, and then `device_id` is the one that stays.
     Kicked,
     Background,
     Foreground,
+    /// The app is back after its link was lost: as `foreground`.
+    Reconnect,
     Disconnect,
-    /// Messages were read: takes the new `unread` count.
+    /// A sign of life; where they are reported, a link without them is lost.
+    Heartbeat,
+    /// A conversation was read, or the new `unread` count of the user is told.
     Read,
+    /// The app reported its token, as with the call for bindings.
+    TokenReport,
+    /// The user's account is gone: sessions, bindings and preferences are forgotten.
+    UserDeleted,
 }
 
 /// A token as reported, its certificate already checked to be the app's.
@@ -210,8 +302,52 @@ pub struct Event {
     pub login_seq: Option<i64>,
     pub unread: Option<i32>,
     pub token: Option<ReportedToken>,
-    /// `kicked` only: the devices that were kicked; empty means `device_id` itself.
+    /// `kicked` only: the devices that were kicked; with none and no platforms, `device_id` itself.
     pub kicked_devices: Vec<String>,
+    /// `kicked` only: all other sessions of these platforms.
+    pub kicked_platforms: Vec<Platform>,
+    /// `read` only: the conversation that was read.
+    pub conversation_id: Option<String>,
+    /// `disconnect` by time-out only: messages handed to the link that nobody confirmed.
+    pub unacked: Vec<MessageKey>,
+}
+
+/// Names a notification as the chat server knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageKey {
+    pub message_id: String,
+    pub part: u16,
+}
+
+impl Event {
+    /// An event that says no more than what happened.
+    pub fn plain(
+        user_id: &str,
+        device_id: &str,
+        platform: Platform,
+        kind: EventType,
+        event_time: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            platform,
+            kind,
+            event_time,
+            login_seq: None,
+            unread: None,
+            token: None,
+            kicked_devices: Vec::new(),
+            kicked_platforms: Vec::new(),
+            conversation_id: None,
+            unacked: Vec::new(),
+        }
+    }
+
+    /// A kick that names others than its own device.
+    pub fn kicks_others(&self) -> bool {
+        !self.kicked_devices.is_empty() || !self.kicked_platforms.is_empty()
+    }
 }
 
 /// What became of one event.

@@ -1,49 +1,79 @@
 //! One group of requests: routed with one statement, stored with another.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
+use super::choose::{Choice, Chosen, choose};
+use super::counting::Counts;
+use super::superseding;
 use super::{Accepted, IntakeError, NewNotification, Skipped, Waiting, Worker};
-use crate::directory::{Entry, Snapshot};
+use crate::directory::Snapshot;
 use crate::dispatcher::Room;
 use crate::dispatcher::lane::{Held, Parcel};
-use crate::domain::app::{AppSettings, BadgeSource};
-use crate::domain::id::{CertificateId, InstanceId, MAX_DELIVERIES, NotificationId};
+use crate::domain::app::AppSettings;
+use crate::domain::burst::TextVariant;
+use crate::domain::devices::DeviceKey;
+use crate::domain::id::{AppId, CertificateId, InstanceId, MAX_DELIVERIES, NotificationId};
 use crate::domain::notification::{Notification, SharedNotification};
-use crate::domain::routing::{Candidate, SkipReason, Wishes, decide};
+use crate::domain::routing::SkipReason;
+use crate::store::apps::App;
 use crate::store::line::{STATEMENT_LIMIT, bounded, is_ambiguous};
-use crate::store::notifications::{Acceptance, RoutedDevice, Skip, Stored};
+use crate::store::notifications::{Acceptance, Question, RoutedDevice, Skip, Stored};
 use crate::{store, telemetry};
-
-/// How long a commit without an answer may still come true: the statement's own time limit, and some.
-const SETTLE_FOR: Duration = Duration::from_secs(35);
 
 /// How often an unknown certificate is looked for, and how long.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 /// A request with everything decided.
-struct Plan {
+pub(super) struct Plan {
     new: NewNotification,
-    answer: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
+    pub(super) answer: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
     notification: SharedNotification,
-    expires_at: DateTime<Utc>,
-    parts: Vec<Part>,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) parts: Vec<Part>,
     skipped: Vec<Skipped>,
+    counted: Counts,
+    /// Devices for whose users something older waits that it may replace.
+    superseding: Vec<DeviceKey>,
+    /// Its content is stored: somebody gets it, or may get it later.
+    is_kept: bool,
+}
+
+/// A request of which is known who gets it.
+pub(super) struct Draft {
+    pub(super) new: NewNotification,
+    answer: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
+    pub(super) chosen: Vec<Chosen>,
+    pub(super) skipped: Vec<Skipped>,
+    /// What was counted for it, to be taken back if it was known already.
+    pub(super) counted: Counts,
 }
 
 /// The deliveries of a plan that share a certificate and what is sent.
-struct Part {
-    certificate_id: CertificateId,
-    room: Room,
-    deliveries: Vec<Held>,
+pub(super) struct Part {
+    /// With the text that these devices show.
+    notification: SharedNotification,
+    variant: TextVariant,
+    pub(super) certificate_id: CertificateId,
+    pub(super) room: Room,
+    pub(super) deliveries: Vec<Held>,
 }
 
 impl Plan {
+    /// The devices on which it replaces what is older.
+    fn replacing(&self) -> Vec<DeviceKey> {
+        if self.notification.content.collapse_text().is_none() {
+            return Vec::new();
+        }
+        let held = self.parts.iter().flat_map(|part| &part.deliveries);
+        held.map(|held| (held.user_id.clone(), held.device_id.clone())).collect()
+    }
+
     fn deliveries(&self) -> usize {
         self.parts.iter().map(|part| part.deliveries.len()).sum()
     }
@@ -77,7 +107,7 @@ impl Worker {
         let snapshot = self.snapshot_for(&routed).await;
         let mut routed = routed.into_iter().peekable();
         let mut first_recipient = 0;
-        let mut plans = Vec::with_capacity(group.len());
+        let mut drafts = Vec::with_capacity(group.len());
         for waiting in group {
             let count = waiting.new.to.len();
             let end = first_recipient + count;
@@ -88,23 +118,27 @@ impl Worker {
                 }
             }
             first_recipient = end;
-            plans.push(self.plan(waiting, devices, &snapshot));
+            drafts.push(self.draft(waiting, devices, &snapshot));
         }
+        if let Err(error) = self.count(&mut drafts, &snapshot).await {
+            tracing::warn!(%error, requests = drafts.len(), "cannot count pushes; nothing was stored");
+            for draft in drafts {
+                answer(draft.answer, Err(IntakeError::Unavailable));
+            }
+            return;
+        }
+        let plans = drafts.into_iter().map(|draft| self.plan(draft, &snapshot)).collect();
         self.store(plans, judged_at).await;
     }
 
     async fn route(&self, group: &[Waiting]) -> sqlx::Result<Vec<RoutedDevice>> {
-        let never =
-            |new: &NewNotification| new.content.offline_push_info.as_ref().is_some_and(|info| info.push_flag == 1);
-        let recipients = group.iter().flat_map(|waiting| {
-            // A message that is never pushed needs no devices; its recipients keep their places.
-            let new = &waiting.new;
-            let is_asked = !never(new);
-            new.to.iter().map(move |to| (if is_asked { new.app_id.0 } else { 0 }, to.user_id.as_str()))
-        });
-        let (app_ids, user_ids): (Vec<i64>, Vec<&str>) = recipients.unzip();
+        let mut question = Question::default();
+        for waiting in group {
+            waiting.new.ask(&mut question);
+        }
+        let now = self.clock.now();
         let mut line = self.line.open().await?;
-        let routed = bounded(STATEMENT_LIMIT, store::notifications::route(&mut *line, &app_ids, &user_ids)).await;
+        let routed = bounded(STATEMENT_LIMIT, store::notifications::route(&mut *line, &question, now)).await;
         let mut routed = line.keep(routed)?;
         routed.sort_by_key(|device| device.recipient);
         Ok(routed)
@@ -133,27 +167,47 @@ impl Worker {
         self.directory.snapshot().clone()
     }
 
-    /// Decides everything about one request.
-    fn plan(&self, waiting: Waiting, devices: Vec<Vec<RoutedDevice>>, snapshot: &Snapshot) -> Plan {
+    /// Decides who gets one request.
+    fn draft(&self, waiting: Waiting, devices: Vec<Vec<RoutedDevice>>, snapshot: &Snapshot) -> Draft {
         let Waiting { mut new, answer } = waiting;
-        let fallback = AppSettings::default();
-        let settings = snapshot.apps.get(&new.app_id).map_or(&fallback, |app| &app.settings);
+        let settings = settings_of(snapshot, new.app_id);
         if new.content.title.trim().is_empty() {
             new.content.title = settings.default_title.to_string();
         }
+        let mut draft = Draft { answer, chosen: Vec::new(), skipped: Vec::new(), counted: Vec::new(), new };
+        for choice in choose(&draft.new, devices, &settings, snapshot, self.clock.now()) {
+            match choice {
+                Choice::Push(chosen) => draft.chosen.push(chosen),
+                Choice::Skip(skipped) => draft.skipped.push(skipped),
+            }
+        }
+        draft
+    }
+
+    /// Decides everything else about it.
+    fn plan(&self, draft: Draft, snapshot: &Snapshot) -> Plan {
+        let Draft { new, answer, chosen, skipped, counted } = draft;
+        let settings = settings_of(snapshot, new.app_id);
         let notification_id = NotificationId::new(self.clock.now_ms(), rand::random());
         let content = new.content.clone();
         let notification = Arc::new(Notification { notification_id, app_id: new.app_id, content });
-        let mut chosen = Vec::new();
-        let skipped = choose(&new, devices, settings, snapshot, &mut chosen);
-        let parts = self.parts(&notification, chosen, snapshot);
+        let superseding = superseding::devices(&chosen);
+        let was_online = |skip: &Skipped| matches!(skip.reason, SkipReason::Foreground | SkipReason::Background);
+        let is_kept = !chosen.is_empty() || (settings.rescue_window_s > 0 && skipped.iter().any(was_online));
+        let parts = self.parts(&notification, chosen, &settings, snapshot);
         let expires_at = notification.expires_at();
-        Plan { new, answer, notification, expires_at, parts, skipped }
+        Plan { new, answer, notification, expires_at, parts, skipped, counted, superseding, is_kept }
     }
 
     /// Groups deliveries by certificate and takes room for them in its lane.
-    fn parts(&self, notification: &SharedNotification, chosen: Vec<Chosen>, snapshot: &Snapshot) -> Vec<Part> {
-        let mut by_certificate: HashMap<(CertificateId, Option<i32>), Vec<Held>> = HashMap::new();
+    fn parts(
+        &self,
+        notification: &SharedNotification,
+        chosen: Vec<Chosen>,
+        settings: &AppSettings,
+        snapshot: &Snapshot,
+    ) -> Vec<Part> {
+        let mut by_content: HashMap<(CertificateId, Option<i32>, TextVariant), Vec<Held>> = HashMap::new();
         for (number, chosen) in (1..=MAX_DELIVERIES).zip(chosen) {
             let held = Held {
                 owner: self.dispatcher.instance_id(),
@@ -163,18 +217,20 @@ impl Worker {
                 token: chosen.token,
                 badge: chosen.badge,
                 attempts: 0,
+                collapse: None,
             };
-            by_certificate.entry((chosen.certificate_id, chosen.badge)).or_default().push(held);
+            by_content.entry((chosen.certificate_id, chosen.badge, chosen.variant)).or_default().push(held);
         }
-        by_certificate
+        by_content
             .into_iter()
-            .map(|((certificate_id, _), deliveries)| {
+            .map(|((certificate_id, _, variant), deliveries)| {
+                let notification = notification.showing(variant, settings);
                 let entry = snapshot.certificates.get(&certificate_id);
                 let room = entry.map_or(Room::None, |entry| {
-                    let class = entry.ready().map(|vendor| vendor.message_class(notification));
+                    let class = entry.ready().map(|vendor| vendor.message_class(&notification));
                     self.dispatcher.reserve(entry, class.as_deref(), deliveries.len())
                 });
-                Part { certificate_id, room, deliveries }
+                Part { notification, variant, certificate_id, room, deliveries }
             })
             .collect()
     }
@@ -229,10 +285,10 @@ impl Worker {
             messages.notification_ids.push(id);
             messages.deliveries.push(i32::try_from(deliveries).unwrap_or(i32::MAX));
             messages.skipped.push(i32::try_from(plan.skipped.len()).unwrap_or(i32::MAX));
-            messages.contents.push(if deliveries == 0 {
-                Vec::new()
-            } else {
+            messages.contents.push(if plan.is_kept {
                 serde_json::to_vec(&plan.notification.content).unwrap_or_default()
+            } else {
+                Vec::new()
             });
             for part in &plan.parts {
                 for held in &part.deliveries {
@@ -249,6 +305,7 @@ impl Worker {
                     rows.badges.push(held.badge);
                     rows.owned.push(part.room == Room::Reserved);
                     rows.priorities.push(plan.notification.content.priority.rank());
+                    rows.text_variants.push(part.variant.stored());
                 }
             }
             let skips: Vec<Skip> = plan
@@ -264,7 +321,7 @@ impl Worker {
     /// After the commit: what is new goes into the lanes, what was known is answered as such.
     fn answer_all(self: &Arc<Self>, plans: Vec<Plan>, stored: Stored, owner: InstanceId, judged_at: Instant) {
         let fresh: HashSet<NotificationId> = stored.fresh.into_iter().collect();
-        for plan in plans {
+        for mut plan in plans {
             if fresh.contains(&plan.notification.notification_id) {
                 let deliveries = plan.deliveries();
                 telemetry::metrics::deliveries_accepted(deliveries);
@@ -272,16 +329,18 @@ impl Worker {
                     telemetry::metrics::skipped(skip.reason, 1);
                 }
                 let notification_id = plan.notification.notification_id;
+                let devices = plan.replacing();
                 if stored.is_owner {
-                    let (notification, expires_at) = (&plan.notification, plan.expires_at);
-                    submit(&self.dispatcher, owner, notification, expires_at, plan.parts, judged_at);
+                    submit(&self.dispatcher, owner, plan.expires_at, plan.parts, judged_at);
                 } else {
                     // Given up by the others meanwhile: the deliveries wait unowned, for anyone.
                     self.give_room_back(&plan);
                 }
+                self.supersede(&plan.notification, plan.superseding, devices);
                 answer(plan.answer, Ok(Accepted::New { notification_id, deliveries, skipped: plan.skipped }));
             } else {
                 self.give_room_back(&plan);
+                self.take_back(std::mem::take(&mut plan.counted));
                 // Beside the commits: a storm of replays must not hold up what is new.
                 let worker = Arc::clone(self);
                 self.tasks.spawn(async move {
@@ -313,74 +372,18 @@ impl Worker {
             self.dispatcher.release(part.certificate_id, part.deliveries.len());
         }
     }
-
-    /// A commit whose answer was lost may have happened: then its deliveries are owned by this instance and nobody else
-    /// will send them. The callers are told to try again; in the background the database is asked until it is certain.
-    fn settle_later(self: &Arc<Self>, plans: Vec<Plan>, owner: InstanceId, judged_at: Instant) {
-        let mut unsettled = Vec::with_capacity(plans.len());
-        for plan in plans {
-            let Plan { answer: to, notification, expires_at, parts, .. } = plan;
-            answer(to, Err(IntakeError::Unavailable));
-            let reserved: Vec<_> = parts.into_iter().filter(|part| part.room == Room::Reserved).collect();
-            if !reserved.is_empty() {
-                unsettled.push((notification, expires_at, reserved));
-            }
-        }
-        let worker = Arc::clone(self);
-        self.tasks.spawn(async move { worker.settle(unsettled, owner, judged_at).await });
-    }
-
-    async fn settle(
-        &self,
-        mut unsettled: Vec<(SharedNotification, DateTime<Utc>, Vec<Part>)>,
-        owner: InstanceId,
-        judged_at: Instant,
-    ) {
-        let since = Instant::now();
-        let mut answered_since = None;
-        while !unsettled.is_empty() {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            let ids: Vec<Uuid> = unsettled.iter().flat_map(|(_, _, parts)| parts).filter_map(first_delivery).collect();
-            match bounded(STATEMENT_LIMIT, store::deliveries::owners(&self.database.api, &ids)).await {
-                Ok(owners) => {
-                    let answered = *answered_since.get_or_insert_with(Instant::now);
-                    let is_mine = |id: Uuid| owners.get(&id) == Some(&Some(owner));
-                    let is_stored = |parts: &[Part]| parts.iter().filter_map(first_delivery).any(is_mine);
-                    let (stored, others): (Vec<_>, Vec<_>) =
-                        unsettled.into_iter().partition(|(_, _, parts)| is_stored(parts));
-                    for (notification, expires_at, parts) in stored {
-                        submit(&self.dispatcher, owner, &notification, expires_at, parts, judged_at);
-                    }
-                    unsettled = others;
-                    if answered.elapsed() > SETTLE_FOR {
-                        break;
-                    }
-                }
-                Err(_) if self.dispatcher.is_stopping() => break,
-                Err(error) => tracing::debug!(%error, waited = ?since.elapsed(), "still asking for a lost commit"),
-            }
-        }
-        for part in unsettled.into_iter().flat_map(|(_, _, parts)| parts) {
-            self.dispatcher.release(part.certificate_id, part.deliveries.len());
-        }
-    }
 }
 
-fn first_delivery(part: &Part) -> Option<Uuid> {
-    part.deliveries.first().map(|held| held.delivery_id.0)
-}
-
-fn submit(
+pub(super) fn submit(
     dispatcher: &crate::dispatcher::Dispatcher,
     owner: InstanceId,
-    notification: &SharedNotification,
     expires_at: DateTime<Utc>,
     parts: Vec<Part>,
     judged_at: Instant,
 ) {
     for part in parts {
         if part.room == Room::Reserved {
-            let notification = Arc::clone(notification);
+            let notification = part.notification;
             // The one that was stored; the instance may have been given up since the deliveries were planned.
             let deliveries = part.deliveries.into_iter().map(|held| Held { owner, ..held }).collect();
             let parcel = Parcel { notification, is_backlog: false, expires_at, judged_at, put_backs: 0, deliveries };
@@ -389,84 +392,23 @@ fn submit(
     }
 }
 
-fn answer(to: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>, result: Result<Accepted, IntakeError>) {
+pub(super) fn answer(
+    to: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
+    result: Result<Accepted, IntakeError>,
+) {
     // The caller may have gone away; what was committed stays committed.
     drop(to.send(result));
-}
-
-/// A device that gets a delivery.
-struct Chosen {
-    certificate_id: CertificateId,
-    user_id: String,
-    device_id: String,
-    token: String,
-    badge: Option<i32>,
-}
-
-/// Decides for every device of every recipient.
-fn choose(
-    new: &NewNotification,
-    devices: Vec<Vec<RoutedDevice>>,
-    settings: &AppSettings,
-    snapshot: &Snapshot,
-    chosen: &mut Vec<Chosen>,
-) -> Vec<Skipped> {
-    let is_never = new.content.offline_push_info.as_ref().is_some_and(|info| info.push_flag == 1);
-    let wishes = Wishes {
-        sender_id: new.sender_id.as_deref(),
-        sender_device_id: new.sender_device_id.as_deref(),
-        only_devices: &new.only_devices,
-        exclude_devices: &new.exclude_devices,
-        force: new.content.force,
-    };
-    let mut skipped = Vec::new();
-    for (recipient, of_user) in new.to.iter().zip(devices) {
-        let mut skip = |device_id: Option<String>, reason| {
-            skipped.push(Skipped { user_id: recipient.user_id.clone(), device_id, reason });
-        };
-        if is_never || of_user.is_empty() {
-            skip(None, if is_never { SkipReason::NeverPush } else { SkipReason::NoDevice });
-            continue;
-        }
-        for device in of_user {
-            let candidate = Candidate {
-                user_id: &recipient.user_id,
-                device_id: &device.device_id,
-                platform: device.platform,
-                state: device.state,
-                binding: device.binding,
-            };
-            if let Some(reason) = decide(&candidate, &wishes, settings) {
-                skip(Some(device.device_id), reason);
-                continue;
-            }
-            let certificate = device.certificate_id.map(CertificateId).filter(|id| is_usable(snapshot, *id, new));
-            let (Some(certificate_id), Some(token)) = (certificate, device.token) else {
-                skip(Some(device.device_id), SkipReason::CertificateMissing);
-                continue;
-            };
-            let badge = match settings.badge {
-                BadgeSource::Caller => recipient.badge.or(device.unread),
-                BadgeSource::None => None,
-            };
-            let badge = badge.filter(|_| entry_uses_badge(snapshot.certificates.get(&certificate_id)));
-            let user_id = recipient.user_id.clone();
-            chosen.push(Chosen { certificate_id, user_id, device_id: device.device_id, token, badge });
-        }
-    }
-    skipped
-}
-
-fn is_usable(snapshot: &Snapshot, id: CertificateId, new: &NewNotification) -> bool {
-    snapshot.certificate_of(new.app_id, id).is_some()
-}
-
-/// Deliveries with different badges cannot share a call, so a badge is kept only where it is sent.
-fn entry_uses_badge(entry: Option<&Arc<Entry>>) -> bool {
-    entry.and_then(|entry| entry.adapter.as_ref().ok()).is_some_and(|vendor| vendor.limits().uses_badge)
 }
 
 /// The refusal is about one request's values, not about the server: classes 22 (data) and 23 (constraints).
 fn is_about_the_data(code: Option<&str>) -> bool {
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// The settings of an app; the defaults for one that is gone.
+pub(super) fn settings_of(snapshot: &Snapshot, app_id: AppId) -> Cow<'_, AppSettings> {
+    match snapshot.apps.get(&app_id).map(|app: &Arc<App>| &app.settings) {
+        Some(settings) => Cow::Borrowed(settings),
+        None => Cow::Owned(AppSettings::default()),
+    }
 }

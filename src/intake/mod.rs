@@ -1,8 +1,12 @@
 //! Intake: group commit without a timer. Whatever arrived while the last commit was in flight becomes one transaction:
 //! routed, deduplicated and stored together, answered after the commit and never before.
 
+pub mod choose;
+mod counting;
 mod group;
 mod overload;
+mod settle;
+mod superseding;
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -21,6 +25,7 @@ use crate::domain::notification::Content;
 use crate::domain::routing::SkipReason;
 use crate::store::Database;
 use crate::store::line::Line;
+use crate::store::notifications::Question;
 use crate::telemetry;
 pub use overload::Overload;
 
@@ -38,8 +43,30 @@ pub struct NewNotification {
     pub content: Content,
     pub sender_id: Option<String>,
     pub sender_device_id: Option<String>,
+    /// The sender's other devices get it too.
+    pub sync: bool,
+    pub mentions: Vec<String>,
     pub only_devices: Vec<String>,
     pub exclude_devices: Vec<String>,
+}
+
+impl NewNotification {
+    /// The message asks never to be pushed.
+    pub fn is_never(&self) -> bool {
+        self.content.offline_push_info.as_ref().is_some_and(|info| info.push_flag == 1)
+    }
+
+    /// Asks for its recipients' devices.
+    pub fn ask<'a>(&'a self, question: &mut Question<'a>) {
+        let content = &self.content;
+        let conversation_id = content.conversation_id.as_deref();
+        let collapses = conversation_id.is_some() || content.collapse_id.is_some();
+        // A message that is never pushed needs no devices; its recipients keep their places.
+        let app_id = if self.is_never() { 0 } else { self.app_id.0 };
+        for to in &self.to {
+            question.push(app_id, &to.user_id, conversation_id, collapses);
+        }
+    }
 }
 
 /// One receiver.

@@ -5,12 +5,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::devices::{parse_platform, parse_state};
 use super::events::NewEvents;
-use super::unknown;
+use crate::domain::burst::TextVariant;
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
 use crate::domain::notification::Priority;
-use crate::domain::session::{BindingStatus, Platform, SessionState};
+use crate::domain::skip::CancelReason;
 
 /// A waiting delivery, claimed.
 #[derive(Debug, Clone)]
@@ -25,6 +24,7 @@ pub struct Claimed {
     pub badge: Option<i32>,
     pub attempts: u16,
     pub priority: Priority,
+    pub text_variant: TextVariant,
 }
 
 /// Claims due deliveries for `instance`: of each lane (`certificate_ids[i]`) at most `rooms[i]` of one priority, oldest
@@ -48,7 +48,8 @@ pub async fn claim(
                  WHERE d.owner IS NULL AND d.certificate_id = lane.certificate_id AND d.priority = $2 AND d.due_at <= $5
                  ORDER BY d.due_at LIMIT lane.room FOR UPDATE SKIP LOCKED) AS due
              LIMIT $6))
-         RETURNING delivery_id, app_id, certificate_id, user_id, device_id, token, expires_at, badge, attempts, priority",
+         RETURNING delivery_id, app_id, certificate_id, user_id, device_id, token, expires_at, badge, attempts, priority,
+             text_variant",
         instance.0,
         priority.rank(),
         certificate_ids,
@@ -71,6 +72,7 @@ pub async fn claim(
             badge: row.badge,
             attempts: u16::try_from(row.attempts).unwrap_or_default(),
             priority: Priority::from_rank(row.priority),
+            text_variant: TextVariant::from_stored(row.text_variant),
         })
         .collect())
 }
@@ -156,54 +158,6 @@ pub async fn record(db: impl PgExecutor<'_>, record: &Record) -> sqlx::Result<()
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// A delivery's device as it is now.
-#[derive(Debug)]
-pub struct Standing {
-    /// Index of the delivery in the question.
-    pub index: usize,
-    pub platform: Platform,
-    pub state: SessionState,
-    pub binding: Option<BindingStatus>,
-    pub certificate_id: Option<i64>,
-    pub token: Option<String>,
-}
-
-/// Where the devices of deliveries stand now; a device that is gone has no row.
-pub async fn standing(
-    db: impl PgExecutor<'_>,
-    app_ids: &[i64],
-    user_ids: &[&str],
-    device_ids: &[&str],
-) -> sqlx::Result<Vec<Standing>> {
-    let rows = sqlx::query!(
-        r#"SELECT (q.ordinal - 1)::int AS "index!", d.platform, d.session_state, d.binding_status, d.certificate_id, d.token
-           FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY AS q(app_id, user_id, device_id, ordinal)
-           JOIN devices d ON d.app_id = q.app_id AND d.user_id = q.user_id AND d.device_id = q.device_id"#,
-        app_ids,
-        user_ids as &[&str],
-        device_ids as &[&str],
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Standing {
-                index: usize::try_from(row.index).unwrap_or_default(),
-                platform: parse_platform(&row.platform)?,
-                state: parse_state(&row.session_state)?,
-                binding: match row.binding_status {
-                    Some(status) => {
-                        Some(BindingStatus::parse(&status).ok_or_else(|| unknown("binding status", &status))?)
-                    }
-                    None => None,
-                },
-                certificate_id: row.certificate_id,
-                token: row.token,
-            })
-        })
-        .collect()
 }
 
 /// Ends waiting deliveries past their time to live, at most `limit`. Answers how many.
@@ -451,4 +405,60 @@ pub async fn count_waiting(db: impl PgExecutor<'_>, app_id: AppId, at_most: i64)
     )
     .fetch_one(db)
     .await
+}
+
+/// One waiting delivery of a user, by its number in the question.
+#[derive(Debug)]
+pub struct WaitingOfUser {
+    pub delivery_id: DeliveryId,
+    pub user_id: String,
+    pub device_id: String,
+}
+
+/// What waits unowned for users of an app, newest first, of each at most `limit_each`.
+pub async fn waiting_of_users(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    user_ids: &[&str],
+    limit_each: i64,
+) -> sqlx::Result<Vec<WaitingOfUser>> {
+    let rows = sqlx::query!(
+        r#"SELECT d.delivery_id AS "delivery_id!", u.user_id AS "user_id!", d.device_id AS "device_id!"
+           FROM unnest($2::text[]) AS u(user_id)
+           CROSS JOIN LATERAL (
+               SELECT x.delivery_id, x.device_id FROM deliveries x
+               WHERE x.owner IS NULL AND x.app_id = $1 AND x.user_id = u.user_id
+               ORDER BY x.delivery_id DESC LIMIT $3) AS d"#,
+        app_id.0,
+        user_ids as &[&str],
+        limit_each,
+    )
+    .fetch_all(db)
+    .await?;
+    let read =
+        |(delivery_id, user_id, device_id)| WaitingOfUser { delivery_id: DeliveryId(delivery_id), user_id, device_id };
+    Ok(rows.into_iter().map(|row| read((row.delivery_id, row.user_id, row.device_id))).collect())
+}
+
+/// Cancels deliveries that wait unowned; what somebody is taking in at this moment is left to him. Answers how many.
+pub async fn cancel(
+    db: impl PgExecutor<'_>,
+    delivery_ids: &[Uuid],
+    reason: CancelReason,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "WITH gone AS (
+             DELETE FROM deliveries WHERE delivery_id = ANY (ARRAY(
+                 SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($1) AND owner IS NULL FOR UPDATE SKIP LOCKED))
+             RETURNING delivery_id, app_id, user_id, device_id, certificate_id, attempts)
+         INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, attempt, final)
+         SELECT $3, delivery_id, app_id, user_id, device_id, certificate_id, 'cancelled', $2, attempts, true FROM gone",
+        delivery_ids,
+        reason.as_str(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -7,7 +7,7 @@ use super::unknown;
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{Binding, BindingStatus, Device, Platform, SessionState};
-use crate::secrets::token_digest;
+use crate::secrets::{sha256, token_digest};
 
 /// The index that keeps a live token with one device.
 pub const LIVE_TOKEN: &str = "devices_live_token";
@@ -19,6 +19,8 @@ struct Row {
     session_state: String,
     event_time: DateTime<Utc>,
     login_seq: Option<i64>,
+    login_at: Option<DateTime<Utc>>,
+    last_seen: Option<DateTime<Utc>>,
     unread: Option<i32>,
     certificate_id: Option<i64>,
     vendor: Option<String>,
@@ -47,6 +49,8 @@ impl TryFrom<Row> for Device {
             state: parse_state(&row.session_state)?,
             event_time: row.event_time,
             login_seq: row.login_seq,
+            login_at: row.login_at,
+            last_seen: row.last_seen,
             unread: row.unread,
             binding,
         })
@@ -66,10 +70,33 @@ pub(super) fn parse_state(name: &str) -> sqlx::Result<SessionState> {
 pub struct Touched {
     /// The devices named: user, device, platform, and whether the row is to be made when there is none.
     pub devices: Vec<(String, String, Platform, bool)>,
+    /// Users all of whose devices are touched.
+    pub users: Vec<String>,
     /// Device ids that change hands when somebody logs in on them.
     pub logins: Vec<String>,
+    /// Users of whose logins only one at a time may be decided: each may end others of their sessions.
+    pub one_login_at_a_time: Vec<String>,
     /// Tokens reported.
     pub tokens: Vec<(VendorKind, String)>,
+}
+
+impl Touched {
+    /// What has to be held before rows are looked at, since the rows of another transaction are not seen before it ends: two
+    /// users who log in on one device, two logins of a user whose sessions are limited.
+    fn turns(&self, app_id: AppId) -> Vec<i64> {
+        let key = |kind: &str, name: &str| {
+            let digest = sha256(format!("{}/{kind}/{name}", app_id.0).as_bytes());
+            let mut first = [0; 8];
+            first.copy_from_slice(&digest[..8]);
+            i64::from_be_bytes(first)
+        };
+        let devices = self.logins.iter().map(|device_id| key("device", device_id));
+        let users = self.one_login_at_a_time.iter().map(|user_id| key("user", user_id));
+        let mut turns: Vec<i64> = devices.chain(users).collect();
+        turns.sort_unstable();
+        turns.dedup();
+        turns
+    }
 }
 
 /// Loads every row the batch may touch, and holds them against other writers until the transaction ends. Rows that are to
@@ -84,11 +111,14 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
         .filter(|(_, _, _, is_made)| *is_made)
         .map(|(user, device, platform, _)| (user.as_str(), device.as_str(), platform.as_str()))
         .collect();
+    let turns = touched.turns(app_id);
     if !new_users.is_empty() {
         sqlx::query!(
-            "INSERT INTO devices (app_id, user_id, device_id, platform, session_state, event_time)
+            "WITH turns AS MATERIALIZED (
+                 SELECT count(*) FROM (SELECT pg_advisory_xact_lock(k) FROM unnest($5::bigint[]) AS t(k) OFFSET 0) AS taken)
+             INSERT INTO devices (app_id, user_id, device_id, platform, session_state, event_time)
              SELECT DISTINCT ON (n.user_id, n.device_id) $1, n.user_id, n.device_id, n.platform, 'logged_out', 'epoch'::timestamptz
-             FROM unnest($2::text[], $3::text[], $4::text[]) AS n(user_id, device_id, platform)
+             FROM turns, unnest($2::text[], $3::text[], $4::text[]) AS n(user_id, device_id, platform)
              WHERE NOT EXISTS (SELECT FROM devices d
                                WHERE d.app_id = $1 AND d.user_id = n.user_id AND d.device_id = n.device_id)
              ORDER BY n.user_id, n.device_id
@@ -97,6 +127,7 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
             &new_users as &[&str],
             &new_devices as &[&str],
             &new_platforms as &[&str],
+            &turns,
         )
         .execute(&mut *db)
         .await?;
@@ -105,8 +136,8 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
     let digests: Vec<Vec<u8>> = touched.tokens.iter().map(|(_, token)| token_digest(token).to_vec()).collect();
     sqlx::query_as!(
         Row,
-        "SELECT d.user_id, d.device_id, d.platform, d.session_state, d.event_time, d.login_seq, d.unread,
-             d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
+        "SELECT d.user_id, d.device_id, d.platform, d.session_state, d.event_time, d.login_seq, d.login_at, d.last_seen,
+             d.unread, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
          FROM devices d
          JOIN (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
@@ -119,6 +150,9 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
                        AND m.binding_status IN ('pending', 'stale')
                    JOIN devices o ON o.app_id = $1 AND o.vendor = m.vendor AND o.token_digest = m.token_digest
                        AND o.binding_status IN ('active', 'muted')
+               UNION
+               SELECT o.user_id, o.device_id FROM unnest($7::text[]) AS w(user_id)
+                   JOIN devices o ON o.app_id = $1 AND o.user_id = w.user_id
                UNION
                SELECT o.user_id, o.device_id FROM unnest($5::text[], $6::bytea[]) AS k(vendor, digest)
                    JOIN devices o ON o.app_id = $1 AND o.vendor = k.vendor AND o.token_digest = k.digest
@@ -133,6 +167,7 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
         &touched.logins,
         &vendors as &[&str],
         &digests,
+        &touched.users,
     )
     .fetch_all(db)
     .await?
@@ -141,7 +176,7 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
     .collect()
 }
 
-/// Writes rows back: first those that lose a live token, then the others, as the unique index wants it.
+/// Writes rows back in one statement: those that lose a live token before those that gain one, as the unique index wants it.
 /// # Errors
 /// A violation of [`LIVE_TOKEN`] when a token's holder was not among the rows locked.
 pub async fn write_back<'a>(
@@ -149,28 +184,34 @@ pub async fn write_back<'a>(
     app_id: AppId,
     changed: impl Iterator<Item = &'a Device>,
 ) -> sqlx::Result<()> {
-    let is_live = |device: &&Device| device.binding.as_ref().is_some_and(|binding| binding.status.is_live());
-    let (live, others): (Vec<&Device>, Vec<&Device>) = changed.partition(is_live);
-    for rows in [others, live] {
-        if !rows.is_empty() {
-            write(&mut *db, app_id, &rows).await?;
-        }
+    let rows: Vec<&Device> = changed.collect();
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
-}
-
-async fn write(db: &mut PgConnection, app_id: AppId, rows: &[&Device]) -> sqlx::Result<()> {
     let bindings: Vec<Option<&Binding>> = rows.iter().map(|row| row.binding.as_ref()).collect();
     sqlx::query!(
-        "UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
+        "WITH new AS MATERIALIZED (
+             SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
+                                  $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[],
+                                  $15::timestamptz[], $16::timestamptz[])
+                 AS u(user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
+                      token, token_digest, reported_at, binding_status, login_at, last_seen)),
+         letting_go AS (
+             UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
+                 login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
+                 token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
+                 binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+             FROM new u
+             WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id
+               AND (u.binding_status IN ('active', 'muted')) IS NOT TRUE
+             RETURNING 1)
+         UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
              login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
              token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
-             binding_status = u.binding_status
-         FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
-                     $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[])
-             AS u(user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
-                  token, token_digest, reported_at, binding_status)
-         WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id",
+             binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+         FROM (SELECT count(*) FROM letting_go) AS first, new u
+         WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id
+           AND u.binding_status IN ('active', 'muted')",
         app_id.0,
         &rows.iter().map(|row| row.user_id.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<_>>() as &[&str],
@@ -186,18 +227,106 @@ async fn write(db: &mut PgConnection, app_id: AppId, rows: &[&Device]) -> sqlx::
             as &[Option<Vec<u8>>],
         &bindings.iter().map(|b| b.map(|b| b.reported_at)).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &bindings.iter().map(|b| b.map(|b| b.status.as_str())).collect::<Vec<_>>() as &[Option<&str>],
+        &rows.iter().map(|row| row.login_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.last_seen).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
+/// Forgets devices: user and device id.
+pub async fn delete(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    user_ids: &[&str],
+    device_ids: &[&str],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM devices d USING unnest($2::text[], $3::text[]) AS u(user_id, device_id)
+         WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id",
+        app_id.0,
+        user_ids as &[&str],
+        device_ids as &[&str],
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Where a walk over all devices stands: the key of the last one seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub app_id: AppId,
+    pub user_id: String,
+    pub device_id: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { app_id: AppId(0), user_id: String::new(), device_id: String::new() }
+    }
+}
+
+/// Ages beyond which a row may have lapsed, by the strictest setting of all apps.
+#[derive(Debug, Clone, Copy)]
+pub struct Lapses {
+    pub killed_before: DateTime<Utc>,
+    pub seen_before: DateTime<Utc>,
+    pub reported_before: DateTime<Utc>,
+}
+
+/// The next `limit` devices of a walk in the order of the primary key: those that may have lapsed, and where the walk stands
+/// then; `None`: it came to the end.
+pub async fn walk(
+    db: impl PgExecutor<'_>,
+    from: &Place,
+    limit: i64,
+    lapses: Lapses,
+) -> sqlx::Result<(Vec<Place>, Option<Place>)> {
+    let rows = sqlx::query!(
+        r#"WITH walked AS MATERIALIZED (
+               SELECT app_id, user_id, device_id, session_state, event_time, last_seen, binding_status, reported_at,
+                   row_number() OVER () AS number
+               FROM devices WHERE (app_id, user_id, device_id) > ($1, $2, $3)
+               ORDER BY app_id, user_id, device_id LIMIT $4)
+           SELECT app_id, user_id, device_id, number = $4 AS "is_last!",
+               ((session_state = 'killed' AND event_time < $5)
+                OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+                OR (binding_status = 'pending' AND reported_at < $7)) IS TRUE AS "has_lapsed!"
+           FROM walked
+           WHERE number = $4 OR (session_state = 'killed' AND event_time < $5)
+              OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+              OR (binding_status = 'pending' AND reported_at < $7)"#,
+        from.app_id.0,
+        from.user_id,
+        from.device_id,
+        limit,
+        lapses.killed_before,
+        lapses.seen_before,
+        lapses.reported_before,
+    )
+    .fetch_all(db)
+    .await?;
+    let (mut found, mut next) = (Vec::new(), None);
+    for row in rows {
+        let place = Place { app_id: AppId(row.app_id), user_id: row.user_id, device_id: row.device_id };
+        if row.is_last {
+            next = Some(place.clone());
+        }
+        if row.has_lapsed {
+            found.push(place);
+        }
+    }
+    Ok((found, next))
+}
+
 /// The devices of one user, at most `limit`.
 pub async fn of_user(db: impl PgExecutor<'_>, app_id: AppId, user_id: &str, limit: i64) -> sqlx::Result<Vec<Device>> {
     sqlx::query_as!(
         Row,
-        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
-             token, reported_at, binding_status
+        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, login_at, last_seen, unread,
+             certificate_id, vendor, token, reported_at, binding_status
          FROM devices WHERE app_id = $1 AND user_id = $2 ORDER BY device_id LIMIT $3",
         app_id.0,
         user_id,

@@ -13,6 +13,9 @@ pub mod instances;
 pub mod line;
 pub mod notifications;
 pub mod partitions;
+pub mod preferences;
+pub mod push_counts;
+pub mod rescues;
 pub mod signals;
 
 use std::str::FromStr;

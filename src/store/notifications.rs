@@ -8,7 +8,9 @@ use super::array_literal;
 use super::devices::{parse_platform, parse_state};
 use super::unknown;
 use crate::domain::id::{AppId, InstanceId, NotificationId};
-use crate::domain::session::{BindingStatus, Platform, SessionState};
+use crate::domain::preferences::{Notify, Preferences};
+use crate::domain::routing::Candidate;
+use crate::domain::session::{BindingStatus, Session};
 
 /// One device of one recipient, as routing sees it.
 #[derive(Debug)]
@@ -16,25 +18,82 @@ pub struct RoutedDevice {
     /// Index of the recipient in the question.
     pub recipient: usize,
     pub device_id: String,
-    pub platform: Platform,
-    pub state: SessionState,
+    pub session: Session,
     pub binding: Option<BindingStatus>,
     pub unread: Option<i32>,
     /// With an active binding only.
     pub certificate_id: Option<i64>,
     pub token: Option<String>,
+    /// The user's, as one JSON text.
+    pub preferences: Option<String>,
+    /// What the user set for the conversation that was asked about.
+    pub notify: Option<Notify>,
+    /// Something waits in the database for the user: asked for where it might be superseded.
+    pub has_waiting: bool,
 }
 
-/// The devices of each recipient (`app_ids[i]`, `user_ids[i]`); a recipient without devices has no row.
-pub async fn route(db: impl PgExecutor<'_>, app_ids: &[i64], user_ids: &[&str]) -> sqlx::Result<Vec<RoutedDevice>> {
+impl RoutedDevice {
+    /// As routing sees it.
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate { device_id: &self.device_id, session: self.session, binding: self.binding }
+    }
+
+    /// The user's preferences, as they came with the device.
+    pub fn preferences(&self) -> Option<Preferences> {
+        serde_json::from_str(self.preferences.as_deref()?)
+            .inspect_err(|error| tracing::error!(%error, "stored preferences are not readable; taken as none"))
+            .ok()
+    }
+}
+
+/// Whose devices are asked for: one element per recipient.
+#[derive(Debug, Default)]
+pub struct Question<'a> {
+    pub app_ids: Vec<i64>,
+    pub user_ids: Vec<&'a str>,
+    /// Of the message, for the user's setting.
+    pub conversation_ids: Vec<Option<&'a str>>,
+    /// Whether the message replaces older ones.
+    pub collapses: Vec<bool>,
+}
+
+impl<'a> Question<'a> {
+    /// Adds one recipient; without more than that, only his devices and preferences are asked for.
+    pub fn push(&mut self, app_id: i64, user_id: &'a str, conversation_id: Option<&'a str>, collapses: bool) {
+        self.app_ids.push(app_id);
+        self.user_ids.push(user_id);
+        self.conversation_ids.push(conversation_id);
+        self.collapses.push(collapses);
+    }
+}
+
+/// The devices of each recipient, with the user's preferences; a recipient without devices has no row.
+pub async fn route(
+    db: impl PgExecutor<'_>,
+    question: &Question<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<RoutedDevice>> {
     let rows = sqlx::query!(
-        r#"SELECT (r.ordinal - 1)::int AS "recipient!", d.device_id, d.platform, d.session_state, d.binding_status, d.unread,
+        r#"SELECT (r.ordinal - 1)::int AS "recipient!", d.device_id, d.platform, d.session_state, d.event_time, d.last_seen,
+               d.binding_status, d.unread,
                CASE WHEN d.binding_status = 'active' THEN d.certificate_id END AS certificate_id,
-               CASE WHEN d.binding_status = 'active' THEN d.token END AS token
-           FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS r(app_id, user_id, ordinal)
-           JOIN devices d ON d.app_id = r.app_id AND d.user_id = r.user_id"#,
-        app_ids,
-        user_ids as &[&str],
+               CASE WHEN d.binding_status = 'active' THEN d.token END AS token,
+               p.preferences AS "preferences?",
+               CASE WHEN c.until IS NULL OR c.until > $5 THEN c.notify END AS notify,
+               (r.collapses AND EXISTS (
+                   SELECT FROM deliveries w WHERE w.owner IS NULL AND w.app_id = r.app_id AND w.user_id = r.user_id
+               )) AS "has_waiting!"
+           FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bool[]) WITH ORDINALITY
+               AS r(app_id, user_id, conversation_id, collapses, ordinal)
+           JOIN devices d ON d.app_id = r.app_id AND d.user_id = r.user_id
+           LEFT JOIN user_preferences p ON p.app_id = r.app_id AND p.user_id = r.user_id
+           LEFT JOIN conversation_settings c
+               ON c.app_id = r.app_id AND c.user_id = r.user_id AND c.conversation_id = r.conversation_id"#,
+        &question.app_ids,
+        &question.user_ids as &[&str],
+        &question.conversation_ids as &[Option<&str>],
+        &question.collapses,
+        now,
     )
     .fetch_all(db)
     .await?;
@@ -46,13 +105,20 @@ pub async fn route(db: impl PgExecutor<'_>, app_ids: &[i64], user_ids: &[&str]) 
             };
             Ok(RoutedDevice {
                 recipient: usize::try_from(row.recipient).unwrap_or_default(),
-                platform: parse_platform(&row.platform)?,
-                state: parse_state(&row.session_state)?,
+                session: Session {
+                    platform: parse_platform(&row.platform)?,
+                    state: parse_state(&row.session_state)?,
+                    event_time: row.event_time,
+                    last_seen: row.last_seen,
+                },
                 device_id: row.device_id,
                 binding,
                 unread: row.unread,
                 certificate_id: row.certificate_id,
                 token: row.token,
+                preferences: row.preferences,
+                notify: row.notify.as_deref().and_then(Notify::parse),
+                has_waiting: row.has_waiting,
             })
         })
         .collect()
@@ -94,6 +160,7 @@ pub struct NewDeliveries {
     pub badges: Vec<Option<i32>>,
     pub owned: Vec<bool>,
     pub priorities: Vec<i16>,
+    pub text_variants: Vec<Option<i16>>,
 }
 
 /// One element per trace row; a row tells of one user, or of several with lists in step.
@@ -192,16 +259,17 @@ pub async fn accept(
            contents AS (
                INSERT INTO notification_contents (notification_id, app_id, content)
                SELECT w.notification_id, w.app_id, w.content FROM wanted w
-               WHERE w.deliveries > 0 AND ((w.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)),
+               WHERE octet_length(w.content) > 0 AND ((w.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)),
            queued AS (
                INSERT INTO deliveries (delivery_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at, badge,
-                                       owner, priority)
+                                       owner, priority, text_variant)
                SELECT n.delivery_id, n.app_id, n.certificate_id, n.user_id, n.device_id, n.token, n.due_at, n.expires_at, n.badge,
-                   CASE WHEN n.owned THEN (SELECT o.instance_id FROM owner o) END, n.priority
+                   CASE WHEN n.owned THEN (SELECT o.instance_id FROM owner o) END, n.priority,
+                   n.text_variant
                FROM unnest($9::uuid[], $10::uuid[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::bool[], $20::smallint[])
+                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::bool[], $20::smallint[], $31::smallint[])
                    AS n(delivery_id, notification_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at,
-                        badge, owned, priority)
+                        badge, owned, priority, text_variant)
                WHERE (n.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE),
            skips AS (
                INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, kind, reason, final,
@@ -242,6 +310,7 @@ pub async fn accept(
         &s.devices as &[Option<String>],
         &s.all_reasons as &[Option<String>],
         owner.0,
+        &d.text_variants as &[Option<i16>],
     )
     .fetch_all(db)
     .await?;

@@ -147,6 +147,7 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call(&format!("get {app}"), &[], "", 200).await;
     story.call(&format!("patch {app}"), &[], "settings", 200).await;
     story.call(&format!("patch {app}"), &[], "name", 200).await;
+    story.call("get /v1/skip-reasons", &[], "", 200).await;
     for vendor in ["xiaomi", "apns", "huawei", "meizu", "vivo", "oppo"] {
         story.call(&of_app("post /certificates"), &[], vendor, 201).await;
     }
@@ -163,6 +164,15 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     let bob = [("user", "bob"), ("device", "phone-b1")];
     story.call(&of_app("put /users/{user}/devices/{device}/binding"), &bob, "token", 200).await;
     story.call(&of_app("get /users/{user}/devices"), &bob, "", 200).await;
+
+    story.call(&of_app("get /users/{user}/reachability"), &bob, "", 200).await;
+    let conversation = [("user", "bob"), ("conversation", "room-7")];
+    story.call(&of_app("put /users/{user}/preferences"), &bob, "nights", 200).await;
+    story.call(&of_app("get /users/{user}/preferences"), &bob, "", 200).await;
+    story.call(&of_app("delete /users/{user}/preferences"), &bob, "", 204).await;
+    story.call(&of_app("put /users/{user}/conversations/{conversation}"), &conversation, "mentions", 200).await;
+    story.call(&of_app("get /users/{user}/conversations"), &bob, "", 200).await;
+    story.call(&of_app("delete /users/{user}/conversations/{conversation}"), &conversation, "", 204).await;
 
     let accepted = story.call(&of_app("post /notifications"), &[], "message", 202).await;
     assert_eq!(accepted["deliveries"], 1, "{accepted}");
@@ -183,6 +193,7 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call(&of_app("patch /certificates/{certificate}"), &on_certificate, "secret", 200).await;
     story.call(&of_app("patch /certificates/{certificate}"), &on_certificate, "limits", 200).await;
 
+    story.call(&format!("patch {app}"), &[], "sessions", 200).await;
     story.call("get /v1/api-keys", &[], "", 200).await;
     story.call("delete /v1/api-keys/{key}", &[("key", key["key_id"].as_str().unwrap())], "", 204).await;
     story.call(&of_app("delete /users/{user}/devices/{device}/binding"), &bob, "", 204).await;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod apns;
+mod bursts;
 mod certificates;
 mod chaos;
 mod conformance;
@@ -20,6 +21,8 @@ mod outcomes;
 mod packaging;
 mod partitions;
 mod plans;
+mod preferences;
 mod program;
 mod rules;
+mod session_model;
 mod world;

@@ -26,7 +26,8 @@ async fn every_call_of_the_document_is_routed(pool: PgPool) {
                 .replace("{notification}", nobody)
                 .replace("{key}", nobody)
                 .replace("{user}", "alice")
-                .replace("{device}", "phone");
+                .replace("{device}", "phone")
+                .replace("{conversation}", "room-7");
             assert!(!filled.contains('{'), "{path}");
             let method: Method = method.to_uppercase().parse().unwrap();
             let body = (method != Method::GET).then(|| json!({}));

@@ -8,15 +8,25 @@ use rouse::domain::certificate::VendorKind;
 use rouse::domain::id::{AppId, NotificationId};
 use rouse::domain::notification::Priority;
 use rouse::domain::session::{BindingStatus, Platform};
+use rouse::domain::skip::CancelReason;
 use rouse::store::deliveries::Record;
-use rouse::store::devices::{TokenVerdict, Touched};
-use rouse::store::notifications::Acceptance;
+use rouse::store::devices::{Lapses, Place, TokenVerdict, Touched};
+use rouse::store::notifications::{Acceptance, Question};
+use rouse::store::push_counts::Counted;
 use rouse::store::{self, Database};
 use sqlx::{PgConnection, PgPool};
 
 use crate::world::{APP, CERTIFICATE, database_url};
 
-const TABLES: [&str; 4] = ["deliveries", "devices", "message_keys", "notification_contents"];
+const TABLES: [&str; 7] = [
+    "deliveries",
+    "devices",
+    "message_keys",
+    "notification_contents",
+    "user_preferences",
+    "conversation_settings",
+    "push_counts",
+];
 
 /// Sequential and index scans by table, its partitions counted with it.
 async fn scans(pool: &PgPool) -> BTreeMap<&'static str, (i64, i64)> {
@@ -56,12 +66,15 @@ fn acceptance(number: u64, now: DateTime<Utc>) -> Acceptance {
     rows.badges.push(None);
     rows.owned.push(false);
     rows.priorities.push(Priority::Normal.rank());
+    rows.text_variants.push(None);
     group
 }
 
 /// Every statement of the way from request to record, once.
 async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
-    store::notifications::route(&mut *db, &[APP], &["alice"]).await.unwrap();
+    let mut question = Question::default();
+    question.push(APP, "alice", Some("room"), true);
+    store::notifications::route(&mut *db, &question, now).await.unwrap();
     let group = acceptance(1, now);
     let instance = store::instances::register(&mut *db, "test").await.unwrap();
     assert_eq!(store::notifications::accept(&mut *db, &group, instance, now).await.unwrap().fresh.len(), 1);
@@ -73,7 +86,9 @@ async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
     let delivery = claimed[0].delivery_id;
     let contents = store::notifications::contents(&mut *db, &[delivery.notification().0]).await.unwrap();
     assert_eq!(contents.len(), 1);
-    store::deliveries::standing(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap();
+    let waiting = store::deliveries::waiting_of_users(&mut *db, AppId(APP), &["alice"], 10).await.unwrap();
+    let waiting: Vec<uuid::Uuid> = waiting.iter().map(|waiting| waiting.delivery_id.0).collect();
+    store::deliveries::cancel(&mut *db, &waiting, CancelReason::ConversationRead, now).await.unwrap();
     let verdict = TokenVerdict {
         app_id: AppId(APP),
         user_id: "alice".to_owned(),
@@ -104,11 +119,35 @@ async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
     assert_eq!(cancelled.await.unwrap(), 0);
     let touched = Touched {
         devices: vec![("alice".to_owned(), "phone".to_owned(), Platform::Android, true)],
+        users: vec!["alice".to_owned()],
         logins: vec!["phone".to_owned()],
+        one_login_at_a_time: vec!["alice".to_owned()],
         tokens: vec![(VendorKind::Xiaomi, "token-1".to_owned())],
     };
     let locked = store::devices::lock_touched(&mut *db, AppId(APP), &touched).await.unwrap();
     store::devices::write_back(&mut *db, AppId(APP), locked.iter()).await.unwrap();
+    let lapses = Lapses { killed_before: now, seen_before: now, reported_before: now };
+    store::devices::walk(&mut *db, &Place::default(), 1_000, lapses).await.unwrap();
+    store::notifications::route(&mut *db, &question, now).await.unwrap();
+    counts(db, now).await;
+}
+
+/// The statements of apps that count pushes.
+async fn counts(db: &mut PgConnection, now: DateTime<Utc>) {
+    let counted = [Counted {
+        app_id: AppId(APP),
+        user_id: "alice".to_owned(),
+        device_id: "phone".to_owned(),
+        conversation_id: "room".to_owned(),
+        since: now,
+    }];
+    assert_eq!(store::push_counts::add(&mut *db, &counted, &[2]).await.unwrap(), [2]);
+    assert_eq!(store::push_counts::add(&mut *db, &counted, &[1]).await.unwrap(), [3]);
+    assert_eq!(store::push_counts::of_devices(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap(), [3]);
+    store::push_counts::take_back(&mut *db, &counted, &[2]).await.unwrap();
+    assert_eq!(store::push_counts::of_devices(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap(), [1]);
+    store::push_counts::reset_conversation(&mut *db, AppId(APP), "alice", "room").await.unwrap();
+    store::push_counts::reset(&mut *db, AppId(APP), &["alice"], &["phone"]).await.unwrap();
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]

@@ -263,7 +263,7 @@ async fn a_pending_token_is_forgotten_when_the_login_comes_too_late(pool: PgPool
     world.advance(TimeDelta::minutes(11));
     world.report("login", "alice", "phone").await;
     world.kill("alice", "phone").await;
-    assert_eq!(world.notify("alice", plain()).await["skipped"][0]["reason"], "binding_pending");
+    assert_eq!(world.notify("alice", plain()).await["skipped"][0]["reason"], "no_token");
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]

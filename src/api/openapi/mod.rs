@@ -11,7 +11,10 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{api_keys, apps, audit, certificates, devices, notifications, operations, session_events, trace};
+use super::{
+    api_keys, apps, audit, certificates, devices, notifications, operations, preferences, reachability, reasons,
+    session_events, trace,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +30,9 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
         notifications::create, notifications::create_batch, notifications::read, notifications::cancel,
         session_events::post,
         devices::bind, devices::unbind, devices::list,
+        preferences::put, preferences::read, preferences::delete,
+        preferences::put_conversation, preferences::delete_conversation, preferences::conversations,
+        reachability::read, reasons::list,
         trace::read,
         apps::create, apps::list, apps::read, apps::update, apps::delete,
         certificates::create, certificates::list, certificates::read, certificates::update, certificates::delete,

@@ -94,7 +94,7 @@ pub(super) fn headers(topic: &HeaderValue, defaults: &Defaults, push: &Push, tar
 
 /// The caller's own text where it can stand in the header, else its digest of exactly 64 hex digits.
 fn collapse_id(notification: &Notification) -> String {
-    match notification.collapse_text() {
+    match notification.content.collapse_text() {
         Some(text) if text.len() <= MAX_COLLAPSE_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
             text.to_owned()
         }

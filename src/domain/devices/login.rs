@@ -1,0 +1,100 @@
+//! A login: whom it signs out, whom it kicks, and which token it brings to life.
+
+use chrono::{DateTime, Utc};
+
+use super::{DeviceKey, Devices, is_stale};
+use crate::domain::session::{Applied, BindingStatus, Device, Event, Platform, ReportedToken, SessionState};
+
+impl Devices<'_> {
+    pub(super) fn login(&mut self, event: &Event) -> Applied {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        if self.rows.get(&key).is_some_and(|device| is_stale(device, event)) || self.was_succeeded(event, &key) {
+            return Applied::Stale;
+        }
+        self.sign_others_out(event, &key);
+        self.touch_or_make(&event.user_id, &event.device_id, event.platform);
+        let revived = self.rows[&key].binding.clone().filter(|binding| match binding.status {
+            BindingStatus::Pending => self.now - binding.reported_at <= self.settings.pending_for(),
+            BindingStatus::Stale => true,
+            _ => false,
+        });
+        if let Some(device) = self.touch(&key) {
+            device.platform = event.platform;
+            device.state = SessionState::Foreground;
+            device.event_time = event.event_time;
+            device.login_seq = event.login_seq.or(device.login_seq);
+            device.login_at = Some(event.event_time);
+            device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
+            device.unread = event.unread.or(device.unread);
+        }
+        self.recounted.insert(key.clone());
+        self.revoked.insert(key.clone()); // in the foreground: nothing waits for it any more
+        let token = event.token.clone().or_else(|| {
+            let binding = revived?;
+            Some(ReportedToken { certificate_id: binding.certificate_id, vendor: binding.vendor, token: binding.token })
+        });
+        if let Some(token) = token {
+            let at = event.event_time.min(self.now);
+            self.bind(&key, &token, BindingStatus::Active, at, Some(event.event_time));
+        }
+        if self.settings.kick.enforce {
+            self.kick_surplus(&event.user_id, event.event_time);
+        }
+        Applied::Applied
+    }
+
+    /// Another user signed in on this phone, or with this token, after this login happened: it is history.
+    fn was_succeeded(&self, event: &Event, key: &DeviceKey) -> bool {
+        let on_device = self.by_device.get(&event.device_id).into_iter().flatten();
+        let by_token = event.token.as_ref().and_then(|token| self.by_token.get(&(token.vendor, token.token.clone())));
+        let holds_token = |device: &Device| {
+            device.binding.as_ref().is_some_and(|binding| {
+                binding.status.is_live() && event.token.as_ref().is_some_and(|token| token.token == binding.token)
+            })
+        };
+        on_device.chain(by_token.into_iter().flatten()).filter(|other| other.0 != key.0).any(|other| {
+            self.rows.get(other).is_some_and(|device| {
+                let is_on_this_phone = device.device_id == event.device_id || holds_token(device);
+                device.state.is_live() && device.event_time > event.event_time && is_on_this_phone
+            })
+        })
+    }
+
+    /// Account switch: whoever else was signed in on this phone no longer is.
+    fn sign_others_out(&mut self, event: &Event, key: &DeviceKey) {
+        let others = self.by_device.get(&event.device_id).cloned().unwrap_or_default();
+        for other in others.into_iter().filter(|other| other.0 != key.0) {
+            self.end_session(&other, event.event_time, SessionState::LoggedOut);
+        }
+    }
+
+    /// Ends the sessions that the app's policy leaves no room for. A login that is told late may be among them.
+    fn kick_surplus(&mut self, user_id: &str, at: DateTime<Utc>) {
+        let live: Vec<(DeviceKey, (Platform, DateTime<Utc>))> = self
+            .of_user(user_id)
+            .filter(|device| device.state.is_live())
+            .map(|device| {
+                let login_at = device.login_at.unwrap_or(device.event_time);
+                ((device.user_id.clone(), device.device_id.clone()), (device.platform, login_at))
+            })
+            .collect();
+        let sessions: Vec<_> = live.iter().map(|(_, session)| *session).collect();
+        for index in self.settings.kick.surplus(&sessions) {
+            let at = self.rows.get(&live[index].0).map_or(at, |device| device.event_time.max(at));
+            self.end_session(&live[index].0, at, SessionState::Kicked);
+        }
+    }
+
+    fn end_session(&mut self, key: &DeviceKey, at: DateTime<Utc>, state: SessionState) {
+        let is_older = |device: &Device| device.state.is_live() && device.event_time <= at;
+        if !self.rows.get(key).is_some_and(is_older) {
+            return;
+        }
+        if let Some(device) = self.touch(key) {
+            (device.state, device.event_time) = (state, at);
+        }
+        self.take_binding(key, at, BindingStatus::Detached);
+        self.recounted.insert(key.clone());
+        self.revoked.insert(key.clone());
+    }
+}

@@ -1,0 +1,337 @@
+//! What one event does to the devices it concerns.
+//!
+//! [`Devices`] holds the rows that a batch of events can touch; the store loads them under a row lock, this module
+//! changes them in order, and the store writes back what changed. One rule book for events, token reports and lapses.
+
+mod binding;
+mod login;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+
+use super::app::AppSettings;
+use super::certificate::VendorKind;
+use super::session::{
+    Applied, BindingStatus, Device, Event, EventType, Platform, Refusal, ReportedToken, SessionState,
+};
+
+/// Names one device: user and device id.
+pub type DeviceKey = (String, String);
+
+/// The devices of one app that a batch can touch, and what changed among them.
+#[derive(Debug)]
+pub struct Devices<'a> {
+    settings: &'a AppSettings,
+    now: DateTime<Utc>,
+    rows: HashMap<DeviceKey, Device>,
+    by_user: HashMap<String, Vec<DeviceKey>>,
+    by_device: HashMap<String, Vec<DeviceKey>>,
+    by_token: HashMap<(VendorKind, String), Vec<DeviceKey>>,
+    /// Rows that were touched, as they were before.
+    before: HashMap<DeviceKey, Option<Device>>,
+    /// Devices that must not be pushed to any more because of this batch.
+    revoked: HashSet<DeviceKey>,
+    /// Devices whose count of pushes begins anew.
+    recounted: HashSet<DeviceKey>,
+}
+
+impl<'a> Devices<'a> {
+    /// Starts from rows as they are stored; what lapsed meanwhile is brought up to date.
+    pub fn new(rows: impl IntoIterator<Item = Device>, now: DateTime<Utc>, settings: &'a AppSettings) -> Self {
+        let mut devices = Self {
+            settings,
+            now,
+            rows: HashMap::new(),
+            by_user: HashMap::new(),
+            by_device: HashMap::new(),
+            by_token: HashMap::new(),
+            before: HashMap::new(),
+            revoked: HashSet::new(),
+            recounted: HashSet::new(),
+        };
+        let mut keys = Vec::new();
+        for row in rows {
+            devices.index(&row);
+            let key = (row.user_id.clone(), row.device_id.clone());
+            keys.push(key.clone());
+            devices.rows.insert(key, row);
+        }
+        for key in keys {
+            devices.lapse(&key);
+        }
+        devices
+    }
+
+    /// The rows to write back.
+    pub fn changed(&self) -> impl Iterator<Item = &Device> {
+        let is_other = |before: &Option<Device>, row: &Device| before.as_ref() != Some(row);
+        self.before.iter().filter_map(move |(key, before)| self.rows.get(key).filter(|row| is_other(before, row)))
+    }
+
+    /// The rows to delete.
+    pub fn deleted(&self) -> impl Iterator<Item = &DeviceKey> {
+        self.before.iter().filter(|(key, before)| before.is_some() && !self.rows.contains_key(*key)).map(|(key, _)| key)
+    }
+
+    /// Whose waiting deliveries are to be judged again: they came to the foreground, left, or lost their token.
+    pub fn revoked(&self) -> impl Iterator<Item = &DeviceKey> {
+        self.revoked.iter()
+    }
+
+    /// Whose count of pushes begins anew: they were in the foreground, left, or a new `unread` was told.
+    pub fn recounted(&self) -> impl Iterator<Item = &DeviceKey> {
+        self.recounted.iter()
+    }
+
+    /// One device as it stands now.
+    pub fn get(&self, user_id: &str, device_id: &str) -> Option<&Device> {
+        self.rows.get(&(user_id.to_owned(), device_id.to_owned()))
+    }
+
+    /// The devices of a user, as they stand now.
+    pub fn of_user(&self, user_id: &str) -> impl Iterator<Item = &Device> {
+        self.by_user.get(user_id).into_iter().flatten().filter_map(|key| self.rows.get(key))
+    }
+
+    /// Applies one event; events of a batch are applied in their order.
+    pub fn apply(&mut self, event: &Event) -> Applied {
+        match event.kind {
+            EventType::Login => self.login(event),
+            EventType::Kicked if event.kicks_others() => self.kick_named(event),
+            EventType::TokenReport => self.report_by_event(event),
+            EventType::Read => self.read(event),
+            EventType::Heartbeat => self.heartbeat(event),
+            EventType::UserDeleted => self.delete_user(event),
+            _ => self.transition(&event.user_id, &event.device_id, event),
+        }
+    }
+
+    /// A row about to be changed.
+    fn touch(&mut self, key: &DeviceKey) -> Option<&mut Device> {
+        let row = self.rows.get_mut(key)?;
+        self.before.entry(key.clone()).or_insert_with(|| Some(row.clone()));
+        Some(row)
+    }
+
+    /// The row of a device, made when there is none.
+    fn touch_or_make(&mut self, user_id: &str, device_id: &str, platform: Platform) -> DeviceKey {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        if self.touch(&key).is_none() {
+            let row = Device::unknown(user_id, device_id, platform);
+            self.index(&row);
+            self.before.insert(key.clone(), None);
+            self.rows.insert(key.clone(), row);
+        }
+        key
+    }
+
+    /// What time did to a session: its link was lost, or it was killed for too long; and to a report that no login followed.
+    fn lapse(&mut self, key: &DeviceKey) {
+        let Some(row) = self.rows.get(key) else { return };
+        let (stored, session) = (row.session(), row.session().at(self.now, self.settings));
+        if session != stored {
+            if let Some(row) = self.touch(key) {
+                (row.state, row.event_time) = (session.state, session.event_time);
+            }
+            if !session.state.is_live() {
+                self.revoked.insert(key.clone());
+                let status =
+                    if session.state == SessionState::Expired { BindingStatus::Stale } else { BindingStatus::Detached };
+                self.take_binding(key, session.event_time, status);
+            }
+        }
+        let pending_for = self.settings.pending_for();
+        let is_over = |device: &Device| {
+            let binding = device.binding.as_ref().filter(|binding| binding.status == BindingStatus::Pending);
+            binding.is_some_and(|binding| self.now - binding.reported_at > pending_for)
+        };
+        if !self.rows.get(key).is_some_and(is_over) {
+            return;
+        }
+        self.set_binding_status(key, BindingStatus::Detached);
+        // A report was all that was ever heard of this device.
+        if self.rows.get(key).is_some_and(|device| device.event_time == DateTime::UNIX_EPOCH) {
+            self.rows.remove(key);
+        }
+    }
+
+    fn kick_named(&mut self, event: &Event) -> Applied {
+        let mut named: Vec<DeviceKey> =
+            event.kicked_devices.iter().map(|device_id| (event.user_id.clone(), device_id.clone())).collect();
+        let of_platforms = self
+            .of_user(&event.user_id)
+            .filter(|device| event.kicked_platforms.contains(&device.platform) && device.state.is_live());
+        named.extend(of_platforms.map(|device| (event.user_id.clone(), device.device_id.clone())));
+        let mut best = Applied::Refused(Refusal::UnknownDevice);
+        // The login sequence is the staying device's: it says nothing about the others.
+        let kick = Event { login_seq: None, ..event.clone() };
+        for (user_id, device_id) in named.into_iter().filter(|kicked| kicked.1 != event.device_id) {
+            match self.transition(&user_id, &device_id, &kick) {
+                Applied::Applied => best = Applied::Applied,
+                Applied::Stale if best != Applied::Applied => best = Applied::Stale,
+                _ => {}
+            }
+        }
+        best
+    }
+
+    fn transition(&mut self, user_id: &str, device_id: &str, event: &Event) -> Applied {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
+        if is_stale(device, event) {
+            return Applied::Stale;
+        }
+        let was_live = device.state.is_live();
+        let was_in_front = device.state == SessionState::Foreground;
+        let leaves = matches!(event.kind, EventType::Logout | EventType::Kicked);
+        if !was_live && !leaves {
+            return Applied::Refused(if device.event_time == DateTime::UNIX_EPOCH {
+                Refusal::UnknownDevice
+            } else {
+                Refusal::NotLoggedIn
+            });
+        }
+        let next = match event.kind {
+            EventType::Kicked => SessionState::Kicked,
+            EventType::Background => SessionState::Background,
+            EventType::Disconnect if device.platform.can_be_killed() => SessionState::Killed,
+            EventType::Logout | EventType::Disconnect => SessionState::LoggedOut,
+            _ => SessionState::Foreground,
+        };
+        let Some(device) = self.touch(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
+        // A logout repeated, or a kick after a logout, changes nothing that matters.
+        device.state = if was_live { next } else { device.state };
+        device.event_time = event.event_time;
+        device.login_seq = event.login_seq.max(device.login_seq);
+        if next.is_online() {
+            device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
+        }
+        device.unread = if next == SessionState::Foreground {
+            Some(event.unread.unwrap_or(0))
+        } else {
+            event.unread.or(device.unread)
+        };
+        if was_in_front || next == SessionState::Foreground || !next.is_live() || event.unread.is_some() {
+            self.recounted.insert(key.clone());
+        }
+        if next != SessionState::Killed {
+            self.revoked.insert(key.clone());
+        }
+        if !next.is_live() && was_live {
+            self.take_binding(&key, event.event_time, BindingStatus::Detached);
+        }
+        Applied::Applied
+    }
+
+    /// The count is the user's: it holds for all devices.
+    fn read(&mut self, event: &Event) -> Applied {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        match self.rows.get(&key) {
+            None => return Applied::Refused(Refusal::UnknownDevice),
+            Some(device) if is_stale(device, event) => return Applied::Stale,
+            Some(device) if !device.state.is_live() => return Applied::Refused(Refusal::NotLoggedIn),
+            Some(_) => {}
+        }
+        if event.unread.is_some() {
+            let live: Vec<DeviceKey> = self.by_user.get(&event.user_id).into_iter().flatten().cloned().collect();
+            for key in live {
+                if let Some(device) = self.touch(&key).filter(|device| device.state.is_live()) {
+                    device.unread = event.unread;
+                    self.recounted.insert(key);
+                }
+            }
+        }
+        Applied::Applied
+    }
+
+    /// A sign of life. Of a session that counts as killed it says that the link is up again.
+    fn heartbeat(&mut self, event: &Event) -> Applied {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
+        if is_stale(device, event) {
+            return Applied::Stale;
+        }
+        let (state, last_seen) = (device.state, device.last_seen);
+        let least = self.settings.least_heartbeat(device.platform);
+        if state == SessionState::Killed {
+            let back = self.transition(&event.user_id, &event.device_id, event);
+            if let Some(device) = self.touch(&key) {
+                device.last_seen = Some(event.event_time);
+            }
+            return back;
+        }
+        if !state.is_live() {
+            return Applied::Refused(Refusal::NotLoggedIn);
+        }
+        if last_seen.is_none_or(|seen| event.event_time - seen >= least)
+            && let Some(device) = self.touch(&key)
+        {
+            device.last_seen = Some(event.event_time);
+        }
+        Applied::Applied
+    }
+
+    /// Forgets what was known of the user before; what came after belongs to a new account of this name.
+    fn delete_user(&mut self, event: &Event) -> Applied {
+        let keys = self.by_user.get(&event.user_id).cloned().unwrap_or_default();
+        let mut result = Applied::Applied;
+        for key in keys {
+            let is_newer = |device: &Device| device.event_time > event.event_time;
+            match self.rows.get(&key).map(is_newer) {
+                None => {}
+                Some(true) => result = Applied::Stale,
+                Some(false) => {
+                    if let Some(row) = self.rows.remove(&key) {
+                        self.before.entry(key.clone()).or_insert(Some(row));
+                    }
+                    self.revoked.insert(key);
+                }
+            }
+        }
+        result
+    }
+
+    fn report_by_event(&mut self, event: &Event) -> Applied {
+        let Some(token) = &event.token else { return Applied::Refused(Refusal::UnknownDevice) };
+        let is_late = |device: &Device| {
+            let newer_report = device.binding.as_ref().is_some_and(|binding| binding.reported_at > event.event_time);
+            newer_report || (!device.state.is_live() && device.event_time > event.event_time)
+        };
+        if self.get(&event.user_id, &event.device_id).is_some_and(is_late) {
+            return Applied::Stale;
+        }
+        self.report(&event.user_id, &event.device_id, event.platform, token, event.event_time.min(self.now));
+        Applied::Applied
+    }
+
+    /// A token report outside a login. Answers whether the binding is pending, and the device as it is now.
+    pub fn report_token(
+        &mut self,
+        user_id: &str,
+        device_id: &str,
+        platform: Platform,
+        token: &ReportedToken,
+    ) -> (bool, Device) {
+        self.report(user_id, device_id, platform, token, self.now)
+    }
+
+    fn index(&mut self, device: &Device) {
+        let key = (device.user_id.clone(), device.device_id.clone());
+        self.by_user.entry(device.user_id.clone()).or_default().push(key.clone());
+        self.by_device.entry(device.device_id.clone()).or_default().push(key.clone());
+        if let Some(binding) = &device.binding {
+            self.by_token.entry((binding.vendor, binding.token.clone())).or_default().push(key);
+        }
+    }
+}
+
+/// The ordering rule: a login sequence beats the event time; ties go to the later arrival.
+fn is_stale(device: &Device, event: &Event) -> bool {
+    match (event.login_seq, device.login_seq) {
+        (Some(event_seq), Some(device_seq)) if event_seq != device_seq => event_seq < device_seq,
+        _ => event.event_time < device.event_time,
+    }
+}

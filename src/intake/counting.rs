@@ -1,0 +1,205 @@
+//! Counting pushes, for apps that ask for it: bursts become one line, users get no more than so many a minute, and the server
+//! counts the badge. Other apps' notifications pass untouched, without a statement.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::group::{Draft, settings_of};
+use super::{Skipped, Worker};
+use crate::directory::Snapshot;
+use crate::domain::burst::{TextVariant, window_start};
+use crate::domain::routing::SkipReason;
+use crate::store::line::{STATEMENT_LIMIT, bounded};
+use crate::store::push_counts::{self, Counted};
+
+/// The window of the bound on pushes to one user.
+const MINUTE_S: u32 = 60;
+
+/// What was counted for one request.
+pub(super) type Counts = Vec<Counted>;
+
+impl Worker {
+    /// Counts what these requests push, and writes into them what follows from the counts.
+    ///
+    /// The counts are committed before the requests are: one that turns out to be a replay is taken back afterwards
+    /// ([`Worker::take_back`]), and a crash in between leaves a count that is one too high until it next begins anew.
+    pub(super) async fn count(&self, drafts: &mut [Draft], snapshot: &Snapshot) -> sqlx::Result<()> {
+        let now = self.clock.now();
+        let bursts = Tally::of(drafts, |draft| of_bursts(draft, snapshot, now));
+        if !bursts.is_empty() {
+            let counts = self.add(&bursts).await?;
+            shorten(drafts, snapshot, &counts, now);
+        }
+        let badges = Tally::of(drafts, of_badges);
+        if !badges.is_empty() {
+            let sums = self.add_badges(&badges).await?;
+            set_badges(drafts, sums);
+        }
+        Ok(())
+    }
+
+    /// Takes back what was counted for a request that was known already. In the background: nobody waits for it.
+    pub(super) fn take_back(&self, counted: Counts) {
+        if counted.is_empty() {
+            return;
+        }
+        let (database, tally) = (self.database.clone(), Tally::sum(counted.into_iter().map(|key| (key, 1))));
+        self.tasks.spawn(async move {
+            let take_back = push_counts::take_back(&database.api, &tally.keys, &tally.pushes);
+            if let Err(error) = bounded(STATEMENT_LIMIT, take_back).await {
+                tracing::warn!(%error, "cannot take back what was counted for a replay: a badge may be too high");
+            }
+        });
+    }
+
+    async fn add(&self, tally: &Tally) -> sqlx::Result<HashMap<Counted, i32>> {
+        let mut line = self.line.open().await?;
+        let added = bounded(STATEMENT_LIMIT, push_counts::add(&mut *line, &tally.keys, &tally.pushes)).await;
+        Ok(tally.keys.iter().cloned().zip(line.keep(added)?).collect())
+    }
+
+    /// Adds to the badge counts; answers what was pushed to each device (app, user, device) in all.
+    async fn add_badges(&self, tally: &Tally) -> sqlx::Result<HashMap<(i64, String, String), i32>> {
+        self.add(tally).await?;
+        let mut devices: Vec<(i64, String, String)> =
+            tally.keys.iter().map(|key| (key.app_id.0, key.user_id.clone(), key.device_id.clone())).collect();
+        devices.dedup();
+        let app_ids: Vec<i64> = devices.iter().map(|device| device.0).collect();
+        let users: Vec<&str> = devices.iter().map(|device| device.1.as_str()).collect();
+        let ids: Vec<&str> = devices.iter().map(|device| device.2.as_str()).collect();
+        let mut line = self.line.open().await?;
+        let sums = bounded(STATEMENT_LIMIT, push_counts::of_devices(&mut *line, &app_ids, &users, &ids)).await;
+        Ok(devices.iter().cloned().zip(line.keep(sums)?).collect())
+    }
+}
+
+/// What is to be counted: each key once, sorted.
+struct Tally {
+    keys: Vec<Counted>,
+    pushes: Vec<i32>,
+}
+
+impl Tally {
+    /// Of all drafts; each remembers its own part.
+    fn of(drafts: &mut [Draft], keys: impl Fn(&Draft) -> Vec<(Counted, i32)>) -> Self {
+        let mut all = Vec::new();
+        for draft in drafts {
+            let own = keys(draft);
+            draft.counted.extend(own.iter().filter(|(_, pushes)| *pushes > 0).map(|(key, _)| key.clone()));
+            all.extend(own);
+        }
+        Self::sum(all.into_iter())
+    }
+
+    fn sum(keys: impl Iterator<Item = (Counted, i32)>) -> Self {
+        let mut sums: BTreeMap<Counted, i32> = BTreeMap::new();
+        for (key, pushes) in keys {
+            *sums.entry(key).or_default() += pushes;
+        }
+        let (keys, pushes) = sums.into_iter().unzip();
+        Self { keys, pushes }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// The users of a draft, each once.
+fn users(draft: &Draft) -> Vec<String> {
+    let mut users: Vec<String> = draft.chosen.iter().map(|chosen| chosen.user_id.clone()).collect();
+    users.dedup();
+    users
+}
+
+fn of_user(draft: &Draft, user_id: &str, conversation_id: &str, since: DateTime<Utc>) -> Counted {
+    Counted {
+        app_id: draft.new.app_id,
+        user_id: user_id.to_owned(),
+        device_id: String::new(),
+        conversation_id: conversation_id.to_owned(),
+        since,
+    }
+}
+
+fn of_bursts(draft: &Draft, snapshot: &Snapshot, now: DateTime<Utc>) -> Vec<(Counted, i32)> {
+    let settings = settings_of(snapshot, draft.new.app_id);
+    let Some(rule) = &settings.burst else { return Vec::new() };
+    let mut keys = Vec::new();
+    for user in users(draft) {
+        if let Some(conversation_id) = &draft.new.content.conversation_id {
+            keys.push((of_user(draft, &user, conversation_id, window_start(now, rule.window_s)), 1));
+        }
+        if rule.max_per_minute.is_some() {
+            keys.push((of_user(draft, &user, "", window_start(now, MINUTE_S)), 1));
+        }
+    }
+    keys
+}
+
+/// Makes one line of what is too much of one conversation, and skips what is too much for one user.
+fn shorten(drafts: &mut [Draft], snapshot: &Snapshot, counts: &HashMap<Counted, i32>, now: DateTime<Utc>) {
+    // A group may hold several for one key: the last of them has the whole count.
+    let mut later: HashMap<Counted, i32> = HashMap::new();
+    let mut count = |key: Counted| {
+        let total = counts.get(&key).copied().unwrap_or(0);
+        let seen = later.entry(key).or_default();
+        *seen += 1;
+        total - (*seen - 1)
+    };
+    for draft in drafts.iter_mut().rev() {
+        let settings = settings_of(snapshot, draft.new.app_id);
+        let Some(rule) = &settings.burst else { continue };
+        for user in users(draft) {
+            if let Some(conversation_id) = draft.new.content.conversation_id.clone() {
+                let messages = count(of_user(draft, &user, &conversation_id, window_start(now, rule.window_s)));
+                if messages > i32::from(rule.after) {
+                    let count = u16::try_from(messages).unwrap_or(u16::MAX);
+                    let of_user = draft.chosen.iter_mut().filter(|chosen| chosen.user_id == user);
+                    for chosen in of_user.filter(|chosen| chosen.variant == TextVariant::Own) {
+                        chosen.variant = TextVariant::Summary(count);
+                    }
+                }
+            }
+            let Some(most) = rule.max_per_minute else { continue };
+            if count(of_user(draft, &user, "", window_start(now, MINUTE_S))) > i32::from(most) {
+                draft.chosen.retain(|chosen| chosen.user_id != user);
+                draft.skipped.push(Skipped { user_id: user, device_id: None, reason: SkipReason::BurstCapped });
+            }
+        }
+    }
+}
+
+fn of_badges(draft: &Draft) -> Vec<(Counted, i32)> {
+    let apns = draft.new.content.offline_push_info.as_ref().and_then(|info| info.apns_info.as_ref());
+    // A message that does not count shows the count all the same.
+    let pushes = i32::from(apns.and_then(|apns| apns.badge_mode) != Some(1));
+    let counting = draft.chosen.iter().filter(|chosen| chosen.counts_badge);
+    counting
+        .map(|chosen| {
+            let key = Counted {
+                app_id: draft.new.app_id,
+                user_id: chosen.user_id.clone(),
+                device_id: chosen.device_id.clone(),
+                conversation_id: draft.new.content.conversation_id.clone().unwrap_or_default(),
+                since: DateTime::UNIX_EPOCH,
+            };
+            (key, pushes)
+        })
+        .collect()
+}
+
+/// The last of a group shows all that was counted, the ones before it less.
+fn set_badges(drafts: &mut [Draft], mut sums: HashMap<(i64, String, String), i32>) {
+    for draft in drafts.iter_mut().rev() {
+        let app_id = draft.new.app_id.0;
+        let counts: HashMap<(String, String), i32> =
+            of_badges(draft).into_iter().map(|(key, pushes)| ((key.user_id, key.device_id), pushes)).collect();
+        for chosen in draft.chosen.iter_mut().filter(|chosen| chosen.counts_badge) {
+            let Some(sum) = sums.get_mut(&(app_id, chosen.user_id.clone(), chosen.device_id.clone())) else { continue };
+            chosen.badge = chosen.badge.map(|base| base.saturating_add(*sum));
+            *sum -= counts.get(&(chosen.user_id.clone(), chosen.device_id.clone())).copied().unwrap_or(0);
+        }
+    }
+}
