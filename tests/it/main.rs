@@ -15,7 +15,6 @@ mod edges;
 mod examples;
 mod faults;
 mod hosts;
-
 mod openapi;
 mod outcomes;
 mod packaging;
@@ -23,6 +22,7 @@ mod partitions;
 mod plans;
 mod preferences;
 mod program;
+mod property;
 mod rules;
 mod session_model;
 mod world;

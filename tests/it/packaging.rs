@@ -7,7 +7,7 @@ use std::time::Duration;
 use rouse::config::Settings;
 
 /// Names that are no settings: the file to read, the placeholder of a rule, the rounds of a test.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 9] = [
     "ROUSE_CONFIG_FILE",
     "ROUSE_SECTION__KEY",
     "ROUSE_KILL_ROUNDS",
@@ -15,6 +15,8 @@ const OTHERS: [&str; 7] = [
     "ROUSE_SOAK_SEED",
     "ROUSE_SHOW_BYTES",
     "ROUSE_SHOW_TABLE",
+    "ROUSE_PROPERTY_SEED",
+    "ROUSE_PROPERTY_SEQUENCES",
 ];
 
 fn root() -> &'static Path {

@@ -80,6 +80,30 @@ pub(crate) async fn vendor() -> XiaomiSimulator {
     XiaomiSimulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), world).await.unwrap()
 }
 
+/// A server on a test's database, with intervals that suit tests.
+async fn serve(pool: &PgPool, vendor: &XiaomiSimulator, settings: &[(&str, &str)]) -> Server {
+    let mut variables: HashMap<String, String> = [
+        ("SERVER__LISTEN", "127.0.0.1:0"),
+        ("SERVER__STOP_DEADLINE_S", "5"),
+        ("DISPATCH__SWEEP_INTERVAL_MS", "20"),
+        ("DISPATCH__EXPIRY_INTERVAL_MS", "50"),
+        ("VENDORS__XIAOMI__CN", &vendor.url()),
+    ]
+    .iter()
+    .chain(settings)
+    .map(|(name, value)| (format!("ROUSE_{name}"), (*value).to_owned()))
+    .collect();
+    variables.entry("ROUSE_VENDORS__CALL_TIMEOUT_MS".to_owned()).or_insert_with(|| "5000".to_owned());
+    let settings = Settings::read(None, variables).unwrap();
+    let options = StartOptions {
+        database_url: database_url(pool).into(),
+        master_key: MASTER_KEY.to_owned().into(),
+        is_sole_user: false,
+        clock: Clock::from_wall(),
+    };
+    Server::start(&settings, options).await.unwrap()
+}
+
 /// Asks until there is an answer, for what nothing notifies of.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let since = Instant::now();
@@ -101,31 +125,17 @@ impl World {
     /// With settings of its own: `("DISPATCH__LANE_CAPACITY", "5")`.
     pub(crate) async fn with(pool: PgPool, settings: &[(&str, &str)]) -> Self {
         let vendor = vendor().await;
-        let mut variables: HashMap<String, String> = [
-            ("SERVER__LISTEN", "127.0.0.1:0"),
-            ("SERVER__STOP_DEADLINE_S", "5"),
-            ("DISPATCH__SWEEP_INTERVAL_MS", "20"),
-            ("DISPATCH__EXPIRY_INTERVAL_MS", "50"),
-            ("VENDORS__XIAOMI__CN", &vendor.url()),
-        ]
-        .iter()
-        .chain(settings)
-        .map(|(name, value)| (format!("ROUSE_{name}"), (*value).to_owned()))
-        .collect();
-        variables.entry("ROUSE_VENDORS__CALL_TIMEOUT_MS".to_owned()).or_insert_with(|| "5000".to_owned());
-        let settings = Settings::read(None, variables).unwrap();
-        let options = StartOptions {
-            database_url: database_url(&pool).into(),
-            master_key: MASTER_KEY.to_owned().into(),
-            is_sole_user: false,
-            clock: Clock::from_wall(),
-        };
-        let server = Server::start(&settings, options).await.unwrap();
+        let server = serve(&pool, &vendor, settings).await;
         let key = server.first_key().unwrap().expose_secret().to_owned();
         let world = Self { pool, server: Some(server), vendor, key, http: client(), messages: AtomicU64::new(0) };
         world.app(APP).await;
         world.certificate(APP, json!({"certificate_id": CERTIFICATE})).await;
         world
+    }
+
+    /// One more server on the same database.
+    pub(crate) async fn another_server(&self) -> Server {
+        serve(&self.pool, &self.vendor, &[]).await
     }
 
     pub(crate) fn server(&self) -> &Server {
