@@ -320,7 +320,11 @@ impl<'a> Devices<'a> {
 
     fn index(&mut self, device: &Device) {
         let key = (device.user_id.clone(), device.device_id.clone());
-        self.by_user.entry(device.user_id.clone()).or_default().push(key.clone());
+        let of_user = self.by_user.entry(device.user_id.clone()).or_default();
+        // One that was forgotten and is made again counts once.
+        if !of_user.contains(&key) {
+            of_user.push(key.clone());
+        }
         self.by_device.entry(device.device_id.clone()).or_default().push(key.clone());
         if let Some(binding) = &device.binding {
             self.by_token.entry((binding.vendor, binding.token.clone())).or_default().push(key);

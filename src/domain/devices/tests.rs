@@ -346,6 +346,20 @@ fn a_login_kicks_whom_the_policy_leaves_no_room_for() {
 }
 
 #[test]
+fn a_device_that_was_forgotten_and_logs_in_at_once_is_not_in_its_own_way() {
+    let mut deleted = Devices::new([], at(300), &SINGLE);
+    apply(&mut deleted, &login("alice", "phone", 0, "t"));
+    apply(&mut deleted, &event("alice", "", EventType::UserDeleted, 1));
+    apply(&mut deleted, &login("alice", "phone", 1, "t"));
+    assert_eq!(state(&deleted, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    let mut reported = Devices::new([], at(300), &SINGLE);
+    reported.report_token("alice", "phone", Platform::Android, &token("t"));
+    let mut lapsed = later(&reported, 901);
+    apply(&mut lapsed, &login("alice", "phone", 901, "t"));
+    assert_eq!(state(&lapsed, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+}
+
+#[test]
 fn a_login_told_late_is_the_one_that_is_kicked() {
     let mut devices = Devices::new([], at(300), &SINGLE);
     apply(&mut devices, &login("alice", "new", 20, "new"));
