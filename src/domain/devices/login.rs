@@ -38,7 +38,7 @@ impl Devices<'_> {
             self.bind(&key, &token, BindingStatus::Active, at, Some(event.event_time));
         }
         if self.settings.kick.enforce {
-            self.kick_surplus(&event.user_id, event.event_time);
+            self.kick_surplus(&key, event.event_time);
         }
         Applied::Applied
     }
@@ -68,16 +68,18 @@ impl Devices<'_> {
         }
     }
 
-    /// Ends the sessions that the app's policy leaves no room for. A login that is told late may be among them.
-    fn kick_surplus(&mut self, user_id: &str, at: DateTime<Utc>) {
-        let live: Vec<(DeviceKey, (Platform, DateTime<Utc>))> = self
-            .of_user(user_id)
+    /// Ends the sessions that the app's policy leaves no room for. A login that is told late may be among them; of two at the
+    /// same time the later arrival stays.
+    fn kick_surplus(&mut self, key: &DeviceKey, at: DateTime<Utc>) {
+        let mut live: Vec<(DeviceKey, (Platform, DateTime<Utc>))> = self
+            .of_user(&key.0)
             .filter(|device| device.state.is_live())
             .map(|device| {
                 let login_at = device.login_at.unwrap_or(device.event_time);
                 ((device.user_id.clone(), device.device_id.clone()), (device.platform, login_at))
             })
             .collect();
+        live.sort_by_key(|(of, _)| of == key);
         let sessions: Vec<_> = live.iter().map(|(_, session)| *session).collect();
         for index in self.settings.kick.surplus(&sessions) {
             let at = self.rows.get(&live[index].0).map_or(at, |device| device.event_time.max(at));

@@ -369,6 +369,21 @@ fn a_login_told_late_is_the_one_that_is_kicked() {
 }
 
 #[test]
+fn of_two_logins_at_the_same_time_the_later_arrival_stays() {
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        let mut devices = Devices::new([], at(300), &SINGLE);
+        apply(&mut devices, &login("alice", first, 0, first));
+        // Stored rows come in the order of their names; that of a login is made before.
+        let unknown = |device| Device::unknown("alice", device, Platform::Android);
+        let row = |device| devices.get("alice", device).cloned().unwrap_or_else(|| unknown(device));
+        let mut devices = Devices::new(["a", "b"].map(row), at(300), &SINGLE);
+        apply(&mut devices, &login("alice", second, 0, second));
+        assert_eq!(state(&devices, "alice", first).0, SessionState::Kicked);
+        assert_eq!(state(&devices, "alice", second).0, SessionState::Foreground);
+    }
+}
+
+#[test]
 fn without_enforcement_nobody_is_kicked_and_a_kick_by_platform_is_obeyed() {
     let mut devices = devices();
     for device in ["old", "older", "new"] {
