@@ -8,16 +8,13 @@ use crate::domain::session::{Applied, BindingStatus, Device, Event, Platform, Re
 impl Devices<'_> {
     pub(super) fn login(&mut self, event: &Event) -> Applied {
         let key = (event.user_id.clone(), event.device_id.clone());
-        if self.rows.get(&key).is_some_and(|device| is_stale(device, event)) || self.was_succeeded(event, &key) {
+        let token = event.token.clone().or_else(|| self.waiting_token(&key));
+        let is_late = self.rows.get(&key).is_some_and(|device| is_stale(device, event));
+        if is_late || self.was_succeeded(event, &key, token.as_ref()) {
             return Applied::Stale;
         }
         self.sign_others_out(event, &key);
         self.touch_or_make(&event.user_id, &event.device_id, event.platform);
-        let revived = self.rows[&key].binding.clone().filter(|binding| match binding.status {
-            BindingStatus::Pending => self.now - binding.reported_at <= self.settings.pending_for(),
-            BindingStatus::Stale => true,
-            _ => false,
-        });
         if let Some(device) = self.touch(&key) {
             device.platform = event.platform;
             device.state = SessionState::Foreground;
@@ -29,10 +26,6 @@ impl Devices<'_> {
         }
         self.recounted.insert(key.clone());
         self.revoked.insert(key.clone()); // in the foreground: nothing waits for it any more
-        let token = event.token.clone().or_else(|| {
-            let binding = revived?;
-            Some(ReportedToken { certificate_id: binding.certificate_id, vendor: binding.vendor, token: binding.token })
-        });
         if let Some(token) = token {
             let at = event.event_time.min(self.now);
             self.bind(&key, &token, BindingStatus::Active, at, Some(event.event_time));
@@ -43,13 +36,25 @@ impl Devices<'_> {
         Applied::Applied
     }
 
+    /// The token that waits for the login: reported before it and in time, or of a session that expired.
+    fn waiting_token(&self, key: &DeviceKey) -> Option<ReportedToken> {
+        let binding = self.rows.get(key)?.binding.as_ref().filter(|binding| match binding.status {
+            BindingStatus::Pending => self.now - binding.reported_at <= self.settings.pending_for(),
+            BindingStatus::Stale => true,
+            _ => false,
+        })?;
+        let (certificate_id, vendor, token) = (binding.certificate_id, binding.vendor, binding.token.clone());
+        Some(ReportedToken { certificate_id, vendor, token })
+    }
+
     /// Another user signed in on this phone, or with this token, after this login happened: it is history.
-    fn was_succeeded(&self, event: &Event, key: &DeviceKey) -> bool {
+    fn was_succeeded(&self, event: &Event, key: &DeviceKey, token: Option<&ReportedToken>) -> bool {
         let on_device = self.by_device.get(&event.device_id).into_iter().flatten();
-        let by_token = event.token.as_ref().and_then(|token| self.by_token.get(&(token.vendor, token.token.clone())));
+        let by_token = token.and_then(|token| self.by_token.get(&(token.vendor, token.token.clone())));
         let holds_token = |device: &Device| {
             device.binding.as_ref().is_some_and(|binding| {
-                binding.status.is_live() && event.token.as_ref().is_some_and(|token| token.token == binding.token)
+                let is_it = |token: &ReportedToken| token.vendor == binding.vendor && token.token == binding.token;
+                binding.status.is_live() && token.is_some_and(is_it)
             })
         };
         on_device.chain(by_token.into_iter().flatten()).filter(|other| other.0 != key.0).any(|other| {

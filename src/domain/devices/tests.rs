@@ -168,6 +168,18 @@ fn a_login_that_another_users_later_login_overtook_changes_nothing() {
 }
 
 #[test]
+fn a_login_that_comes_too_late_for_the_token_that_waited_for_it_changes_nothing() {
+    let mut devices = devices();
+    devices.report_token("bob", "tablet", Platform::Android, &token("t"));
+    apply(&mut devices, &login("alice", "phone", 20, "t"));
+    assert_eq!(apply(&mut devices, &event("bob", "tablet", EventType::Login, 10)), Applied::Stale);
+    assert_eq!(state(&devices, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    assert_eq!(state(&devices, "bob", "tablet"), (SessionState::LoggedOut, Some(BindingStatus::Pending)));
+    assert_eq!(apply(&mut devices, &event("bob", "tablet", EventType::Login, 21)), Applied::Applied);
+    assert_eq!(state(&devices, "alice", "phone"), (SessionState::LoggedOut, Some(BindingStatus::Superseded)));
+}
+
+#[test]
 fn a_kick_by_list_ignores_the_staying_devices_login_sequence() {
     let mut devices = devices();
     let with_seq = |device: &str, seq| Event { login_seq: Some(seq), ..login("alice", device, 0, device) };
