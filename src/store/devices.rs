@@ -1,5 +1,7 @@
 //! Table `devices`: sessions and bindings.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
@@ -103,6 +105,17 @@ impl Touched {
 /// be made are made first, so that two first events of one device wait for each other too. Holders of a token count as
 /// touched: of those reported, and of those a login would revive.
 pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
+    loop {
+        let rows = make_and_lock(&mut *db, app_id, touched).await?;
+        let held: HashSet<_> = rows.iter().map(|row| (&row.user_id, &row.device_id)).collect();
+        // One that was there, and so not made, may have been forgotten before it could be held: its user was deleted.
+        if touched.devices.iter().all(|(user, device, _, is_made)| !is_made || held.contains(&(user, device))) {
+            return Ok(rows);
+        }
+    }
+}
+
+async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
     let users: Vec<&str> = touched.devices.iter().map(|d| d.0.as_str()).collect();
     let devices: Vec<&str> = touched.devices.iter().map(|d| d.1.as_str()).collect();
     let (new_users, new_devices, new_platforms): (Vec<_>, Vec<_>, Vec<_>) = touched
