@@ -64,7 +64,10 @@ impl Devices<'_> {
         if unchanged && status == BindingStatus::Active {
             return;
         }
-        let is_other_token = device.binding.as_ref().is_some_and(|binding| binding.token != token.token);
+        let is_other_token = device
+            .binding
+            .as_ref()
+            .is_some_and(|binding| (binding.vendor, &binding.token) != (token.vendor, &token.token));
         device.binding = Some(Binding {
             certificate_id: token.certificate_id,
             vendor: token.vendor,

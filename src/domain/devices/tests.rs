@@ -144,6 +144,20 @@ fn an_unchanged_report_writes_nothing_until_an_hour_has_passed() {
 }
 
 #[test]
+fn the_same_text_of_another_vendor_is_another_token() {
+    let of_meizu = ReportedToken { vendor: VendorKind::Meizu, ..token("t") };
+    let mut stored = devices();
+    apply(&mut stored, &login("alice", "phone", 0, "t"));
+    apply(&mut stored, &event("alice", "phone", EventType::Disconnect, 1));
+    let mut devices = later(&stored, 300);
+    devices.report_token("bob", "tablet", Platform::Android, &of_meizu);
+    apply(&mut devices, &event("bob", "tablet", EventType::Login, 2));
+    assert_eq!(state(&devices, "alice", "phone"), (SessionState::Killed, Some(BindingStatus::Active)));
+    devices.report_token("alice", "phone", Platform::Android, &of_meizu);
+    assert!(devices.revoked().any(|key| key.0 == "alice"), "what is queued for the old one is judged again");
+}
+
+#[test]
 fn kicked_devices_are_named_and_the_new_one_is_spared() {
     let mut devices = devices();
     for device in ["old", "tablet", "new"] {
