@@ -1,13 +1,15 @@
 //! The rules of sessions and bindings once more, as plainly as they can be said: one small table, one thing told at a time.
 //! Nothing here is the server's own code but the names of states.
 
+use std::collections::HashSet;
+
 use rouse::domain::kick::KickPolicy;
 use rouse::domain::session::{BindingStatus, EventType, Platform, SessionState};
 
-use super::plan::{DEVICES, TAKEN_AFTER, Told, USERS, What};
+use super::plan::{DEVICES, TAKEN_AFTER, TEXTS, Told, USERS, What};
 
 /// What a server answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Answer {
     Applied,
     Stale,
@@ -119,6 +121,10 @@ impl Device {
         }
     }
 
+    fn seen(self) -> Seen {
+        Seen { state: self.state, binding: self.held.map(|held| (held.token, held.status)) }
+    }
+
     fn serves(&self, token: usize) -> bool {
         self.held.is_some_and(|held| held.token == token && holds(held.status))
     }
@@ -141,12 +147,29 @@ impl Model {
 
     /// What can be seen of it.
     pub(super) fn view(&self) -> View {
-        let seen =
-            |device: Device| Seen { state: device.state, binding: device.held.map(|held| (held.token, held.status)) };
-        self.devices.map(|of_user| of_user.map(|device| device.map(seen)))
+        self.devices.map(|of_user| of_user.map(|device| device.map(Device::seen)))
     }
 
-    /// Devices become known when a call names them with a login or a token, whatever comes of it.
+    /// Worlds that look like this, each device as it is in one of these.
+    pub(super) fn blend(outcomes: &HashSet<Self>, view: &View) -> HashSet<Self> {
+        let Some(any) = outcomes.iter().next() else { return HashSet::new() };
+        let mut blends = HashSet::from([*any]);
+        for (user, device) in (0..USERS).flat_map(|user| (0..DEVICES).map(move |device| (user, device))) {
+            let known: HashSet<Option<Device>> = outcomes.iter().map(|world| world.devices[user][device]).collect();
+            let fitting = known.into_iter().filter(|known| known.map(Device::seen) == view[user][device]);
+            let with = |known| {
+                blends.iter().map(move |world| {
+                    let mut world = *world;
+                    world.devices[user][device] = known;
+                    world
+                })
+            };
+            blends = fitting.flat_map(with).collect();
+        }
+        blends
+    }
+
+    /// Devices become known when a call names them with a login or a token, whatever comes of it: to be called before it.
     pub(super) fn meet(&mut self, told: &Told) {
         let made = matches!(told.what, What::Report | What::Event(EventType::Login | EventType::TokenReport));
         if made {
@@ -157,7 +180,6 @@ impl Model {
     /// One thing is told at a moment.
     pub(super) fn hear(&mut self, told: &Told, now: i64) -> Answer {
         use EventType as E;
-        self.meet(told);
         let taken_at = now + TAKEN_AFTER;
         match told.what {
             What::Event(E::Login) => self.login(told, taken_at),
@@ -184,7 +206,7 @@ impl Model {
             What::Verdict(status) => {
                 if let Some(held) = self.held(told)
                     && holds(held.status)
-                    && Some(held.token) == told.token
+                    && told.token.is_some_and(|token| TEXTS[token] == TEXTS[held.token])
                     && held.reported <= told.at
                 {
                     held.status = status;
@@ -207,7 +229,7 @@ impl Model {
     }
 
     fn login(&mut self, told: &Told, taken_at: i64) -> Answer {
-        let Some(this) = self.devices[told.user][told.device] else { return Answer::Refused };
+        let this = self.devices[told.user][told.device].unwrap_or(Device::new(told.platform));
         if this.is_past(told.at, told.login_seq) {
             return Answer::Stale;
         }
@@ -368,7 +390,8 @@ impl Model {
 
     /// Before a login it waits, and takes the token from nobody.
     fn report(&mut self, told: &Told, reported: i64) {
-        let (Some(token), Some(this)) = (told.token, &mut self.devices[told.user][told.device]) else { return };
+        let Some(token) = told.token else { return };
+        let this = self.devices[told.user][told.device].get_or_insert(Device::new(told.platform));
         if is_live(this.state) {
             self.give(told.user, told.device, token, reported);
         } else {

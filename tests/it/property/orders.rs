@@ -22,13 +22,27 @@ impl Made<'_> {
         fitting
     }
 
-    /// The same where calls mix: each one's parts stay in their order.
+    /// The same where calls of several parts meet: each device and each answer is as in some order of the parts, though not all
+    /// in the same one. A call reads the names of the rows it needs and then waits for them; what another makes meanwhile it
+    /// does not see, and is as one that came before.
     pub(super) fn mixed(&self, before: &HashSet<Model>) -> HashSet<Model> {
-        let (mut fitting, mut known) = (HashSet::new(), HashSet::new());
-        for model in before {
-            self.part_by_part(*model, &mut vec![0; self.answers.len()], &mut known, &mut fitting);
+        if self.step.calls.len() == 1 || self.step.calls.iter().all(|call| call.told.len() == 1) {
+            return HashSet::new();
         }
-        fitting
+        let mut mixture = Mixture::default();
+        for model in before {
+            self.part_by_part(*model, &mut vec![0; self.answers.len()], &mut mixture);
+        }
+        let mut given = self
+            .answers
+            .iter()
+            .enumerate()
+            .flat_map(|(call, answers)| (0..answers.len()).map(move |part| (call, part)));
+        if given.all(|(call, part)| mixture.answers.contains(&(call, part, self.answers[call][part]))) {
+            Model::blend(&mixture.outcomes, self.view)
+        } else {
+            HashSet::new()
+        }
     }
 
     fn call_by_call(&self, model: Model, done: usize, fitting: &mut HashSet<Model>) {
@@ -45,7 +59,12 @@ impl Made<'_> {
                 if meets_first {
                     call.told.iter().for_each(|told| next.meet(told));
                 }
-                let fits = |(told, answer): (_, &Answer)| next.hear(told, self.step.now) == *answer;
+                let fits = |(told, answer): (_, &Answer)| {
+                    if !meets_first {
+                        next.meet(told);
+                    }
+                    next.hear(told, self.step.now) == *answer
+                };
                 if call.told.iter().zip(&self.answers[number]).all(fits) {
                     self.call_by_call(next, done | (1 << number), fitting);
                 }
@@ -56,34 +75,35 @@ impl Made<'_> {
         }
     }
 
-    fn part_by_part(
-        &self,
-        model: Model,
-        heard: &mut Vec<usize>,
-        known: &mut HashSet<(Vec<usize>, Model)>,
-        fitting: &mut HashSet<Model>,
-    ) {
-        if !known.insert((heard.clone(), model)) {
+    fn part_by_part(&self, model: Model, heard: &mut Vec<usize>, mixture: &mut Mixture) {
+        if !mixture.known.insert((heard.clone(), model)) {
             return;
         }
         let mut is_over = true;
         for (number, call) in self.step.calls.iter().enumerate() {
-            let Some(told) = call.told.get(heard[number]) else { continue };
+            let part = heard[number];
+            let Some(told) = call.told.get(part) else { continue };
             is_over = false;
-            for meets_first in [true, false] {
+            for met in [part + 1, call.told.len()] {
                 let mut next = model;
-                if meets_first {
-                    call.told[heard[number]..].iter().for_each(|told| next.meet(told));
-                }
-                if next.hear(told, self.step.now) == self.answers[number][heard[number]] {
-                    heard[number] += 1;
-                    self.part_by_part(next, heard, known, fitting);
-                    heard[number] -= 1;
-                }
+                call.told[part..met].iter().for_each(|told| next.meet(told));
+                mixture.answers.insert((number, part, next.hear(told, self.step.now)));
+                heard[number] += 1;
+                self.part_by_part(next, heard, mixture);
+                heard[number] -= 1;
             }
         }
-        if is_over && model.view() == *self.view {
-            fitting.insert(model);
+        if is_over {
+            mixture.outcomes.insert(model);
         }
     }
+}
+
+/// What all orders of the parts come to.
+#[derive(Default)]
+struct Mixture {
+    known: HashSet<(Vec<usize>, Model)>,
+    outcomes: HashSet<Model>,
+    /// By call and part.
+    answers: HashSet<(usize, usize, Answer)>,
 }

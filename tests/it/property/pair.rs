@@ -21,12 +21,11 @@ use rouse::store::notifications::{Question, RoutedDevice};
 use serde_json::json;
 
 use super::model::{self, Answer, Policy, View};
-use super::plan::{Call, DEVICES, Told, USERS, What};
+use super::plan::{Call, DEVICES, TEXTS, TOKENS, Told, USERS, What};
 use crate::world::World;
 
-/// Tokens by number: vendor, certificate beside the app's first, text. Two vendors may give out the same text.
-const TOKENS: [(VendorKind, i64, &str); super::plan::TOKENS] =
-    [(VendorKind::Xiaomi, 0, "one"), (VendorKind::Xiaomi, 0, "two"), (VendorKind::Meizu, 1, "one")];
+/// Where tokens come from, by their number: the vendor, and its certificate beside the app's first.
+const VENDORS: [(VendorKind, i64); TOKENS] = [(VendorKind::Xiaomi, 0), (VendorKind::Xiaomi, 0), (VendorKind::Meizu, 1)];
 const FIRST_APP: i64 = 1_500_000_000;
 
 /// See the module.
@@ -114,9 +113,9 @@ impl Stage<'_> {
     }
 
     fn token(&self, token: usize) -> ReportedToken {
-        let (vendor, certificate, text) = TOKENS[token];
+        let (vendor, certificate) = VENDORS[token];
         let certificate_id = CertificateId(certificate_id(self.app.app_id.0, certificate));
-        ReportedToken { certificate_id, vendor, token: format!("r{}-{text}", self.run) }
+        ReportedToken { certificate_id, vendor, token: format!("r{}-{}", self.run, TEXTS[token]) }
     }
 
     fn time(&self, seconds: i64) -> DateTime<Utc> {
@@ -233,7 +232,7 @@ impl Stage<'_> {
     }
 
     fn number_of(&self, certificate: Option<i64>, token: Option<&str>) -> Option<usize> {
-        (0..TOKENS.len()).find(|number| {
+        (0..TOKENS).find(|number| {
             let known = self.token(*number);
             (certificate, token) == (Some(known.certificate_id.0), Some(&*known.token))
         })

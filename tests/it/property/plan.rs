@@ -9,6 +9,8 @@ use rouse::domain::session::{BindingStatus, EventType, Platform};
 pub(super) const USERS: usize = 3;
 pub(super) const DEVICES: usize = 3;
 pub(super) const TOKENS: usize = 3;
+/// Two vendors may give out the same text.
+pub(super) const TEXTS: [&str; TOKENS] = ["one", "two", "one"];
 /// A sequence has at least so many events.
 const EVENTS: usize = 40;
 /// Seconds from one moment to the next; what is told of one moment has the same time.
@@ -92,6 +94,8 @@ struct Drawing {
     /// Whether the chat server numbers logins, and how many there were on each device.
     numbers: bool,
     logins: [[i64; DEVICES]; USERS],
+    /// Who logged in last, and where.
+    last_login: (usize, usize),
     now: i64,
     last_at: i64,
 }
@@ -110,6 +114,7 @@ impl Drawing {
             platforms,
             numbers,
             logins: [[0; DEVICES]; USERS],
+            last_login: (0, 0),
             now: 5 * MOMENT,
             last_at: 5 * MOMENT,
         }
@@ -172,6 +177,7 @@ impl Drawing {
         match what {
             What::Event(E::Login) => {
                 told.token = self.dice.random_bool(0.6).then(|| self.token_of(told.device));
+                self.last_login = (told.user, told.device);
                 let logins = &mut self.logins[told.user][told.device];
                 *logins += 1;
                 // Some are told late.
@@ -194,7 +200,10 @@ impl Drawing {
 
     /// Of this kind, about any user and device, of any time.
     fn anything(&mut self, what: What) -> Told {
-        let device = self.dice.random_range(0..self.devices);
+        let anyone = (self.dice.random_range(0..self.users), self.dice.random_range(0..self.devices));
+        // Else hardly any session would live long enough to be killed.
+        let is_aimed = what != What::Event(EventType::Login) && self.dice.random_bool(0.5);
+        let (user, device) = if is_aimed { self.last_login } else { anyone };
         let at = match self.dice.random_range(0..100) {
             0..70 => self.now,
             70..80 => self.last_at,
@@ -203,11 +212,11 @@ impl Drawing {
         };
         self.last_at = at;
         // Rarely an emulator, or a device id that was given out again.
-        let is_odd = self.dice.random_bool(0.03);
+        let is_odd = self.dice.random_bool(0.02);
         let platform = if is_odd { Self::platform(&mut self.dice) } else { self.platforms[device] };
         Told {
             what,
-            user: self.dice.random_range(0..self.users),
+            user,
             device,
             platform,
             at,
