@@ -14,6 +14,7 @@ mod lenient;
 pub mod meizu;
 pub mod oppo;
 pub mod outcome;
+pub mod preview;
 pub mod quota;
 pub mod registry;
 pub mod shared;
@@ -35,6 +36,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::notification::SharedNotification;
 use fit::{Cut, TextLimit};
 use outcome::Outcome;
+use preview::RenderedRequest;
 pub use quota::QuotaReset;
 
 /// What one call asks to show, its texts cut to the vendor's limits by [`Vendor::fit`].
@@ -189,4 +191,8 @@ pub trait Vendor: Send + Sync + 'static {
     /// Makes one attempt for 1..=`limits().batch` targets: one outcome per target, in their order. Every ending, a
     /// broken connection too, is an [`Outcome`]: there is no `Err`.
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome>;
+
+    /// The requests that [`Vendor::send`] would make now for the same push and targets, in their order, secrets and device
+    /// tokens masked. Makes none, and asks for no access token. Empty where `send` would end without a request.
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest>;
 }

@@ -127,7 +127,7 @@ pub fn unsupported() -> FieldError {
 
 /// Builds adapters.
 #[derive(Debug)]
-pub struct Registry(Kit);
+pub struct Registry(pub(super) Kit);
 
 impl Registry {
     /// With the vendor settings.

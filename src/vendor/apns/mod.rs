@@ -10,7 +10,9 @@ mod provider_token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::HeaderValue;
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -24,6 +26,7 @@ use super::account::read;
 use super::fit::{Counting, TextLimit};
 use super::http::{HttpClientError, HttpOptions, Reply};
 use super::outcome::{Outcome, Reason};
+use super::preview::{RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::shared::Shared;
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
@@ -35,6 +38,8 @@ use crate::domain::notification::Notification;
 const RESENDS: u32 = 3;
 /// The most of a title, so that a body has room beside it.
 const MAX_TITLE_BYTES: usize = 1_024;
+/// Stands where a provider token would.
+const MASKED_TOKEN: HeaderValue = HeaderValue::from_static("bearer ***");
 
 pub(super) const ADAPTER: Adapter =
     Adapter { kind: VendorKind::Apns, take_apart: account::taken_apart, check_token: account::check_token, build };
@@ -150,16 +155,47 @@ impl Vendor for Apns {
         }
         outcomes
     }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        let Some(payload) = self.payload(push) else { return Vec::new() };
+        let authorization = self.token.as_ref().map(|_| MASKED_TOKEN);
+        let connection = self.connections.lease();
+        let requests = masked(targets)
+            .into_iter()
+            .map(|target| self.request(connection.client(), authorization.as_ref(), push, &target, payload.clone()));
+        rendered(requests, &[])
+    }
 }
 
 impl Apns {
-    async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
+    /// Nothing where it is larger than Apple takes: then it is not sent.
+    fn payload(&self, push: &Push) -> Option<Bytes> {
         let payload = encode::payload(&self.defaults, push);
-        if payload.len() > encode::MAX_PAYLOAD_BYTES {
-            return Outcome::new(Reason::PayloadRefused).with_code("payload over 4096 bytes, not sent");
+        (payload.len() <= encode::MAX_PAYLOAD_BYTES).then(|| payload.into())
+    }
+
+    fn request(
+        &self,
+        client: &Client,
+        authorization: Option<&HeaderValue>,
+        push: &Push,
+        target: &Target,
+        payload: Bytes,
+    ) -> RequestBuilder {
+        let request = client
+            .post(format!("{}/3/device/{}", self.base_url, target.token))
+            .headers(encode::headers(&self.topic, &self.defaults, push, target))
+            .body(payload);
+        match authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
         }
-        let payload = bytes::Bytes::from(payload);
-        let url = format!("{}/3/device/{}", self.base_url, target.token);
+    }
+
+    async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
+        let Some(payload) = self.payload(push) else {
+            return Outcome::new(Reason::PayloadRefused).with_code("payload over 4096 bytes, not sent");
+        };
         let mut resends = 0;
         let mut has_new_token = false;
         loop {
@@ -168,14 +204,7 @@ impl Apns {
                 Err(error) => return Outcome::new(Reason::CertificateRefused).with_code(error.to_string()),
             };
             let connection = self.connections.lease();
-            let mut request = connection
-                .client()
-                .post(&url)
-                .headers(encode::headers(&self.topic, &self.defaults, push, target))
-                .body(payload.clone());
-            if let Some(authorization) = &authorization {
-                request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
-            }
+            let request = self.request(connection.client(), authorization.as_ref(), push, target, payload.clone());
             let reply = match Reply::fetch(request).await {
                 Ok(reply) => reply,
                 Err(failure) if failure.is_unprocessed && resends < RESENDS => {

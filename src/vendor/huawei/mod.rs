@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use super::call::{self, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::{Outcome, Reason};
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -85,19 +87,33 @@ impl Vendor for Huawei {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        if encode::request_bytes(&self.defaults, push) > encode::MAX_REQUEST_BYTES {
+        if self.is_too_long(push) {
             let outcome = Outcome::new(Reason::PayloadRefused).with_code("request over 4096 bytes, not sent");
             return outcome.for_each(targets.len());
         }
         call::with_token(&self.token, push, targets, |token| async move {
-            let request = self
-                .http
-                .post(&self.url)
-                .bearer_auth(token)
-                .header(CONTENT_TYPE, "application/json;charset=UTF-8")
-                .body(encode::request(&self.defaults, push, targets));
-            judged(Reply::fetch(request).await, targets, classify::classify)
+            judged(Reply::fetch(self.request(&token, push, targets)).await, targets, classify::classify)
         })
         .await
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        let request = (!self.is_too_long(push)).then(|| self.request(MASK, push, &masked(targets)));
+        rendered(request, &[])
+    }
+}
+
+impl Huawei {
+    /// Huawei would refuse it: it is not sent.
+    fn is_too_long(&self, push: &Push) -> bool {
+        encode::request_bytes(&self.defaults, push) > encode::MAX_REQUEST_BYTES
+    }
+
+    fn request(&self, token: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        self.http
+            .post(&self.url)
+            .bearer_auth(token)
+            .header(CONTENT_TYPE, "application/json;charset=UTF-8")
+            .body(encode::request(&self.defaults, push, targets))
     }
 }

@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use super::call::{self, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -92,17 +94,25 @@ impl Vendor for Oppo {
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
         call::with_token(&self.token, push, targets, |token| async move {
-            let (path, body) = match targets {
-                [only] => ("unicast", encode::unicast(&token, &self.defaults, push, only)),
-                many => ("unicast_batch", encode::unicast_batch(&token, &self.defaults, push, many)),
-            };
-            let request = self
-                .http
-                .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
-                .body(body);
-            judged(Reply::fetch(request).await, targets, classify::classify)
+            judged(Reply::fetch(self.request(&token, push, targets)).await, targets, classify::classify)
         })
         .await
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        rendered([self.request(MASK, push, &masked(targets))], &["message", "messages"])
+    }
+}
+
+impl Oppo {
+    fn request(&self, token: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        let (path, body) = match targets {
+            [only] => ("unicast", encode::unicast(token, &self.defaults, push, only)),
+            many => ("unicast_batch", encode::unicast_batch(token, &self.defaults, push, many)),
+        };
+        self.http
+            .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
+            .body(body)
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,7 @@ use super::call::{self, Answered, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::{Failure, Reply};
 use super::outcome::Outcome;
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, BuildError, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::clock::Clock;
@@ -38,6 +40,12 @@ const SINGLES: usize = 8;
 const SLOW_STEP: Duration = Duration::from_millis(400);
 /// How long no list is tried when its two steps took too long.
 const SLOW_LISTS_REST: TimeDelta = TimeDelta::minutes(5);
+/// To one device; stores a message for a list; sends it to the list.
+const SEND: &str = "/message/send";
+const SAVE_LIST: &str = "/message/saveListPayload";
+const PUSH_TO_LIST: &str = "/message/pushToList";
+/// Stands where the number of a message would that is not stored yet.
+const TASK_TO_COME: &str = "<taskId of the answer before>";
 
 pub(super) const ADAPTER: Adapter =
     Adapter { kind: VendorKind::Vivo, take_apart: taken_apart::<Account>, check_token: plain_token, build };
@@ -116,7 +124,7 @@ impl Vendor for Vivo {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        if targets.len() >= LEAST_LIST && self.may_list(push.time_to_live) {
+        if self.is_list(push, targets) {
             let list = |token: Arc<str>| async move { self.send_list(&token, push, targets).await };
             return call::with_token(&self.token, push, targets, list).await;
         }
@@ -127,9 +135,28 @@ impl Vendor for Vivo {
         outcomes.extend(Outcome::put_back().for_each(later.len()));
         outcomes
     }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        // Only the addresses are masked: the dedupe keys are made of the real ones.
+        let shown = masked(targets);
+        if self.is_list(push, targets) {
+            let content = encode::list_content(self.app_id, &self.defaults, push);
+            let list = encode::list(TASK_TO_COME, push, targets).to(&shown);
+            return rendered([self.request(SAVE_LIST, MASK, &content), self.request(PUSH_TO_LIST, MASK, &list)], &[]);
+        }
+        let single = |(target, shown)| {
+            let body = encode::single(self.app_id, &self.defaults, push, target).to(shown);
+            self.request(SEND, MASK, &body)
+        };
+        rendered(targets.iter().zip(&shown).map(single), &[])
+    }
 }
 
 impl Vivo {
+    fn is_list(&self, push: &Push, targets: &[Target]) -> bool {
+        targets.len() >= LEAST_LIST && self.may_list(push.time_to_live)
+    }
+
     /// A list keeps a message for 15 minutes at least.
     fn may_list(&self, time_to_live: Duration) -> bool {
         let now_ms = self.clock.now().timestamp_millis();
@@ -141,7 +168,7 @@ impl Vivo {
         let target = std::slice::from_ref(target);
         call::with_token(&self.token, push, target, |token| async move {
             let is_test = self.defaults.test_mode;
-            judged(self.post("/message/send", &token, body).await, target, |reply, target| {
+            judged(self.post(SEND, &token, body).await, target, |reply, target| {
                 classify::single(reply, target, is_test)
             })
         })
@@ -152,7 +179,7 @@ impl Vivo {
     async fn send_list(&self, token: &str, push: &Push, targets: &[Target]) -> Answered {
         let body = encode::list_content(self.app_id, &self.defaults, push);
         let started = Instant::now();
-        let stored = match self.post("/message/saveListPayload", token, &body).await {
+        let stored = match self.post(SAVE_LIST, token, &body).await {
             Ok(reply) => classify::stored(&reply),
             Err(failure) => return Answered::all(&failure.outcome, targets),
         };
@@ -173,7 +200,7 @@ impl Vivo {
             return Answered::all(&Outcome::put_back(), targets);
         }
         let body = encode::list(&task_id, push, targets);
-        judged(self.post("/message/pushToList", token, &body).await, targets, |reply, targets| {
+        judged(self.post(PUSH_TO_LIST, token, &body).await, targets, |reply, targets| {
             classify::list(reply, &task_id, targets, self.defaults.test_mode)
         })
     }
@@ -183,7 +210,10 @@ impl Vivo {
     }
 
     async fn post(&self, path: &str, token: &str, body: &(impl Serialize + Sync)) -> Result<Reply, Failure> {
-        let request = self.http.post(format!("{}{path}", self.base_url)).header("authToken", token).json(body);
-        Reply::fetch(request).await
+        Reply::fetch(self.request(path, token, body)).await
+    }
+
+    fn request(&self, path: &str, token: &str, body: &impl Serialize) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.base_url)).header("authToken", token).json(body)
     }
 }

@@ -7,6 +7,7 @@ mod encode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use super::account::{opened, taken_apart, token_without_comma};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -73,15 +75,24 @@ impl Vendor for Xiaomi {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        let request = self
-            .http
-            .post(format!("{}/v3/message/regid", self.base_url))
-            .header(AUTHORIZATION, format!("key={}", self.account.app_secret.expose_secret()))
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
-            .body(encode::form(&self.account, &self.defaults, push, targets));
+        let request = self.request(self.account.app_secret.expose_secret(), push, targets);
         match Reply::fetch(request).await {
             Ok(reply) => classify::classify(&reply, targets),
             Err(failure) => failure.outcome.for_each(targets.len()),
         }
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        rendered([self.request(MASK, push, &masked(targets))], &["payload", "extra.template_param"])
+    }
+}
+
+impl Xiaomi {
+    fn request(&self, secret: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        self.http
+            .post(format!("{}/v3/message/regid", self.base_url))
+            .header(AUTHORIZATION, format!("key={secret}"))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
+            .body(encode::form(&self.account, &self.defaults, push, targets))
     }
 }
