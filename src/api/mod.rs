@@ -8,6 +8,7 @@ mod certificates;
 mod devices;
 mod docs;
 mod error;
+mod explain;
 mod extract;
 mod idempotency;
 mod notifications;
@@ -141,6 +142,7 @@ pub fn router(api: Api) -> Router {
         .route("/session-events", post(session_events::post))
         .route("/notifications", post(notifications::create))
         .route("/notifications:batch", post(notifications::create_batch))
+        .route("/notifications:explain", post(explain::explain))
         .route("/notifications/{notification}", get(notifications::read).delete(notifications::cancel))
         .route("/trace", get(trace::read));
     Router::new()

@@ -132,7 +132,7 @@ pub(super) struct SkippedView {
 }
 
 /// Checks a request and makes it intake's.
-fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotification, ApiError> {
+pub(super) fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotification, ApiError> {
     let fail = |field: String, message: String| Err(ApiError::InvalidBody { field, message });
     if !(1..=MAX_RECIPIENTS).contains(&request.to.len()) {
         return fail("to".to_owned(), format!("must hold 1 to {MAX_RECIPIENTS} users; post a larger group in parts"));

@@ -88,6 +88,33 @@ impl std::fmt::Debug for Clearance {
 }
 
 impl Push {
+    /// Texts as they are.
+    pub fn of(
+        notification: &SharedNotification,
+        badge: Option<i32>,
+        expires_at: DateTime<Utc>,
+        time_to_live: Duration,
+        clearance: Clearance,
+    ) -> Self {
+        let content = &notification.content;
+        let info = content.offline_push_info.as_ref();
+        let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
+        let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
+        Self {
+            notification: Arc::clone(notification),
+            title: full_title.clone(),
+            body: full_body.clone(),
+            full_title,
+            full_body,
+            cuts: Vec::new(),
+            badge,
+            time_to_live,
+            expires_at,
+            clearance,
+        }
+    }
+
     /// Cuts the title to a limit, told in `cuts`.
     pub fn cut_title(&mut self, limit: TextLimit) {
         cut("title", &mut self.title, limit, &mut self.cuts);

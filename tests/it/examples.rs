@@ -174,6 +174,7 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call(&of_app("get /users/{user}/conversations"), &bob, "", 200).await;
     story.call(&of_app("delete /users/{user}/conversations/{conversation}"), &conversation, "", 204).await;
 
+    story.call(&of_app("post /notifications:explain"), &[], "message", 200).await;
     let accepted = story.call(&of_app("post /notifications"), &[], "message", 202).await;
     assert_eq!(accepted["deliveries"], 1, "{accepted}");
     story.call(&of_app("post /notifications"), &[], "message", 200).await;

@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod edges;
 mod examples;
+mod explain;
 mod faults;
 mod hosts;
 

@@ -12,8 +12,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    api_keys, apps, audit, certificates, devices, notifications, operations, preferences, reachability, reasons,
-    session_events, trace,
+    api_keys, apps, audit, certificates, devices, explain, notifications, operations, preferences, reachability,
+    reasons, session_events, trace,
 };
 
 #[derive(OpenApi)]
@@ -27,7 +27,7 @@ use super::{
         license(name = "Apache-2.0"),
     ),
     paths(
-        notifications::create, notifications::create_batch, notifications::read, notifications::cancel,
+        notifications::create, notifications::create_batch, explain::explain, notifications::read, notifications::cancel,
         session_events::post,
         devices::bind, devices::unbind, devices::list,
         preferences::put, preferences::read, preferences::delete,
