@@ -10,4 +10,5 @@ pub mod prune;
 pub mod retry;
 pub mod routing;
 pub mod session;
+pub mod tencent;
 pub mod text;

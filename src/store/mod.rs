@@ -14,6 +14,7 @@ pub mod line;
 pub mod notifications;
 pub mod partitions;
 pub mod signals;
+pub mod tencent_callbacks;
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -11,7 +11,10 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{api_keys, apps, audit, certificates, devices, notifications, operations, session_events, trace};
+use super::{
+    api_keys, apps, audit, certificates, compat, devices, notifications, operations, session_events, tencent_callback,
+    trace,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,10 +28,11 @@ use super::{api_keys, apps, audit, certificates, devices, notifications, operati
     ),
     paths(
         notifications::create, notifications::create_batch, notifications::read, notifications::cancel,
-        session_events::post,
+        session_events::post, compat::tencent::state_change,
         devices::bind, devices::unbind, devices::list,
         trace::read,
         apps::create, apps::list, apps::read, apps::update, apps::delete,
+        tencent_callback::set, tencent_callback::read, tencent_callback::clear,
         certificates::create, certificates::list, certificates::read, certificates::update, certificates::delete,
         certificates::pause, certificates::resume,
         api_keys::create, api_keys::list, api_keys::revoke,
