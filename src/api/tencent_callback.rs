@@ -72,13 +72,13 @@ pub(super) async fn set(
         let message = format!("must be {} to {} bytes of UTF-8", TOKEN_BYTES.start(), TOKEN_BYTES.end());
         return Err(ApiError::InvalidBody { field: "token".to_owned(), message });
     }
-    let sealer = &api.directory.sealer;
-    let sealed = sealer.seal(SealedFor::TencentCallback(app_id), token)?;
+    let sealed = api.directory.sealer.seal(SealedFor::TencentCallback(app_id), token)?;
     let fingerprint = short_digest(token);
     let mut transaction = api.database.api.begin().await?;
     store::apps::lock(&mut transaction, app_id).await?.ok_or(ApiError::NotFound { what: "app" })?;
     let now = api.clock.now();
-    store::tencent_callbacks::set(&mut *transaction, app_id, &sealed, sealer.key_id(), &fingerprint, now).await?;
+    let key_id = api.directory.sealer.key_id();
+    store::tencent_callbacks::set(&mut *transaction, app_id, &sealed, key_id, &fingerprint, now).await?;
     let detail = json!({"fingerprint": fingerprint});
     let event = api.audit(&caller, "app.tencent_callback.set", Some(app_id), format!("app {app_id}"), detail);
     api.commit(transaction, &event).await?;

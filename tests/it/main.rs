@@ -14,7 +14,7 @@ mod edges;
 mod examples;
 mod faults;
 mod hosts;
-
+mod offline_push_info;
 mod openapi;
 mod outcomes;
 mod packaging;
@@ -22,4 +22,5 @@ mod partitions;
 mod plans;
 mod program;
 mod rules;
+mod tencent;
 mod world;

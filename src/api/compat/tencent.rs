@@ -158,10 +158,7 @@ async fn take(api: &Api, request: Request) -> Result<(), ApiError> {
     let app_id = authenticate(api, &query, address).await?;
     let body = whole(request.into_body()).await?;
     let now = api.clock.now();
-    let change = match read_change(query, parse(&body)?, now)? {
-        Some(change) => change,
-        None => return Ok(()),
-    };
+    let Some(change) = read_change(&query, parse(&body)?, now)? else { return Ok(()) };
     let devices =
         bounded(STATEMENT_LIMIT, store::devices::of_user(&api.database.sessions, app_id, &change.user_id, MAX_DEVICES))
             .await?;
@@ -207,7 +204,7 @@ fn signed_app(api: &Api, query: &CallbackQuery) -> Option<AppId> {
 
 /// Checks what the types do not. `None`: it happened too long ago to matter.
 fn read_change(
-    query: CallbackQuery,
+    query: &CallbackQuery,
     body: TencentStateChange,
     now: DateTime<chrono::Utc>,
 ) -> Result<Option<tencent::StateChange>, ApiError> {
