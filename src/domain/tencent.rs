@@ -158,8 +158,7 @@ mod tests {
         };
         let words = |event: Event| {
             assert_eq!((event.event_time, event.platform), (at(second), platform));
-            let kicked: String = event.kicked_devices.iter().map(|kicked| format!(" {kicked}")).collect();
-            format!("{:?} {}{kicked}", event.kind, event.device_id)
+            [vec![format!("{:?} {}", event.kind, event.device_id)], event.kicked_devices].concat().join(" ")
         };
         events(devices, &change).into_iter().map(words).collect()
     }

@@ -240,3 +240,25 @@ fn read_platform(field: &str, name: &str) -> Result<Platform, ApiError> {
 fn wrong(field: &str, message: impl Into<String>) -> ApiError {
     ApiError::InvalidBody { field: field.to_owned(), message: message.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_worth_sending_again_has_a_status_of_its_own() {
+        for (error, status, retry_after) in [
+            (ApiError::Unauthorized, 200, None),
+            (wrong("EventTime", "is wrong"), 200, None),
+            (ApiError::Internal("a fault"), 200, None),
+            (ApiError::TooManyFailedLogins, 429, Some("60")),
+            (ApiError::Overloaded, 503, Some("1")),
+            (ApiError::Unavailable, 503, Some("1")),
+            (ApiError::TimedOut, 503, Some("1")),
+        ] {
+            let response = failed(&error);
+            let told = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), told), (status, retry_after), "{error}");
+        }
+    }
+}
