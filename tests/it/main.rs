@@ -16,7 +16,7 @@ mod examples;
 mod explain;
 mod faults;
 mod hosts;
-
+mod offline_push_info;
 mod openapi;
 mod outcomes;
 mod packaging;
@@ -26,4 +26,5 @@ mod preferences;
 mod program;
 mod rules;
 mod session_model;
+mod tencent;
 mod world;

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::world::{APP, World, merged, plain, until};
+pub(crate) use apns::Apns;
 pub(crate) use candidate::{Candidate, Says, access_tokens};
 pub(crate) use huawei::Huawei;
 pub(crate) use meizu::Meizu;
