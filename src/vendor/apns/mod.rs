@@ -241,3 +241,50 @@ impl Apns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    use super::credential::tests::key;
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    fn apns() -> Arc<dyn Vendor> {
+        let account = json!({"topic": "com.example.chat", "environment": "production", "key_id": "ABC123DEFG",
+            "team_id": "TEAM123456", "key_p8": key("ABC123DEFG", "TEAM123456").pem.expose_secret()});
+        built(&ADAPTER, &account, json!({"sound": "ding.caf"}))
+    }
+
+    #[tokio::test]
+    async fn the_preview_is_a_request_for_each_device_without_the_provider_token() {
+        let (push, targets) = (push(&json!({"collapse_id": "m-77"})), targets(&["0a", "0b"]));
+        let expected = targets.iter().map(|target| {
+            json!({
+                "method": "POST",
+                "url": format!("https://api.push.apple.com/3/device/{}", masked_token(&target.token)),
+                "headers": {
+                    "authorization": "bearer ***",
+                    "apns-topic": "com.example.chat",
+                    "apns-push-type": "alert",
+                    "apns-priority": "10",
+                    "apns-expiration": "0",
+                    "apns-collapse-id": "m-77",
+                    "apns-id": target.delivery_id.0.to_string(),
+                    "content-type": "application/json",
+                },
+                "body": {"aps": {"alert": {"title": "小红", "body": "晚上一起吃饭吗？"}, "sound": "ding.caf"}},
+            })
+        });
+        let shown = apns().preview(&push, &targets);
+        assert_eq!(serde_json::to_value(&shown).unwrap(), Value::Array(expected.collect()));
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_is_too_large_to_be_sent_has_no_preview() {
+        let push = push(&json!({"body": "x".repeat(4_096)}));
+        assert_eq!(apns().preview(&push, &targets(&["0a"])), []);
+    }
+}

@@ -117,3 +117,58 @@ impl Huawei {
             .body(encode::request(&self.defaults, push, targets))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    fn huawei() -> Arc<dyn Vendor> {
+        let account = json!({"package_name": "com.example.chat", "app_id": "100123456", "app_secret": "s3cr3t"});
+        built(&ADAPTER, &account, json!({"category": "WORK"}))
+    }
+
+    #[test]
+    fn the_preview_shows_the_json_for_all_devices() {
+        let push = push(&json!({}));
+        let shown = huawei().preview(&push, &targets(&["T1", "T2"]));
+        assert_eq!(
+            serde_json::to_value(&shown).unwrap(),
+            json!([{
+                "method": "POST",
+                "url": "https://push-api.cloud.huawei.com/v1/100123456/messages:send",
+                "headers": {"authorization": "Bearer ***", "content-type": "application/json;charset=UTF-8"},
+                "body": {
+                    "validate_only": false,
+                    "message": {
+                        "android": {
+                            "category": "WORK",
+                            "ttl": "86400s",
+                            "collapse_key": -1,
+                            "bi_tag": push.notification.notification_id.0.to_string(),
+                            "target_user_type": 0,
+                            "notification": {
+                                "title": "小红",
+                                "body": "晚上一起吃饭吗？",
+                                "importance": "NORMAL",
+                                "click_action": {"type": 3},
+                                "notify_id": push.notification.collapse_key(),
+                                "foreground_show": false,
+                            },
+                        },
+                        "token": [masked_token("T1"), masked_token("T2")],
+                    },
+                },
+            }])
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_sent_has_no_preview() {
+        let push = push(&json!({"body": "x".repeat(4_096)}));
+        assert_eq!(huawei().preview(&push, &targets(&["T1"])), []);
+    }
+}

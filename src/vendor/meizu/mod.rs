@@ -101,3 +101,36 @@ impl Meizu {
             .body(encode::form(&self.account.app_id, secret, &message, targets))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    #[test]
+    fn the_preview_shows_the_form_with_its_message_unfolded_and_no_signature() {
+        let account = json!({"package_name": "com.example.chat", "app_id": "100999", "app_secret": "s3cr3t"});
+        let meizu = built(&ADAPTER, &account, json!({}));
+        let push = push(&json!({"data": {"cid": "c1"}}));
+        let shown = meizu.preview(&push, &targets(&["RA1", "RA2"]));
+        let message: Value = serde_json::from_str(&encode::message(&Defaults::default(), &push)).unwrap();
+        assert_eq!(message["clickTypeInfo"]["parameters"], json!({"cid": "c1"}));
+        assert_eq!(
+            serde_json::to_value(&shown).unwrap(),
+            json!([{
+                "method": "POST",
+                "url": "https://server-api-push.meizu.com/garcia/api/server/push/varnished/pushByPushId",
+                "headers": {"content-type": "application/x-www-form-urlencoded;charset=UTF-8"},
+                "body": {
+                    "appId": "100999",
+                    "pushIds": format!("{},{}", masked_token("RA1"), masked_token("RA2")),
+                    "messageJson": message,
+                    "sign": "***",
+                },
+            }])
+        );
+    }
+}

@@ -116,3 +116,68 @@ impl Oppo {
             .body(body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    const FOLDER: &str = "https://api.push.oppomobile.com/server/v1/message/notification";
+
+    fn shown(push: &Push, targets: &[Target]) -> Value {
+        let account = json!({"package_name": "com.example.chat", "app_key": "k", "master_secret": "s3cr3t"});
+        let oppo = built(&ADAPTER, &account, json!({"category": "IM", "notify_level": 2}));
+        serde_json::to_value(oppo.preview(push, targets)).unwrap()
+    }
+
+    /// One device's message.
+    fn message(push: &Push, target: &Target) -> Value {
+        json!({
+            "target_type": 2,
+            "target_value": masked_token(&target.token),
+            "verify_registration_id": true,
+            "notification": {
+                "app_message_id": target.delivery_id.0.to_string(),
+                "style": 1,
+                "title": "小红",
+                "content": "晚上一起吃饭吗？",
+                "click_action_type": 0,
+                "action_parameters": r#"{"cid":"c1"}"#,
+                "off_line": true,
+                "off_line_ttl": 86_400,
+                "category": "IM",
+                "notify_level": 2,
+                "notify_id": push.notification.collapse_key(),
+            },
+        })
+    }
+
+    #[test]
+    fn the_preview_is_a_unicast_for_one_device_and_a_batch_for_several() {
+        let push = push(&json!({"data": {"cid": "c1"}}));
+        let targets = targets(&["CN_1", "CN_2"]);
+        let headers = json!({"content-type": "application/x-www-form-urlencoded; charset=UTF-8"});
+        assert_eq!(
+            shown(&push, &targets[..1]),
+            json!([{
+                "method": "POST",
+                "url": format!("{FOLDER}/unicast"),
+                "headers": headers,
+                "body": {"auth_token": "***", "message": message(&push, &targets[0])},
+            }])
+        );
+        let messages: Vec<Value> = targets.iter().map(|target| message(&push, target)).collect();
+        assert_eq!(
+            shown(&push, &targets),
+            json!([{
+                "method": "POST",
+                "url": format!("{FOLDER}/unicast_batch"),
+                "headers": headers,
+                "body": {"auth_token": "***", "messages": messages},
+            }])
+        );
+    }
+}

@@ -217,3 +217,69 @@ impl Vivo {
         self.http.post(format!("{}{path}", self.base_url)).header("authToken", token).json(body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    const TOKENS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
+
+    fn shown(push: &Push, targets: &[Target]) -> Vec<Value> {
+        let account = json!({"package_name": "com.example.chat", "app_id": "10004", "app_key": "k", "app_secret": "s"});
+        let vivo = built(&ADAPTER, &account, json!({}));
+        vivo.preview(push, targets).into_iter().map(|request| serde_json::to_value(request).unwrap()).collect()
+    }
+
+    fn request(path: &str, body: &Value) -> Value {
+        let headers = json!({"authtoken": "***", "content-type": "application/json"});
+        json!({"method": "POST", "url": format!("https://api-push.vivo.com.cn{path}"), "headers": headers, "body": body})
+    }
+
+    /// What a message has besides an address and a dedupe key.
+    fn content(push: &Push) -> Value {
+        json!({"appId": 10_004, "notifyType": 4, "title": "小红", "content": "晚上一起吃饭吗？", "timeToLive": 86_400,
+            "skipType": 1, "networkType": -1, "classification": 1, "category": "IM", "pushMode": 0,
+            "notifyId": push.notification.collapse_key(), "foregroundShow": false, "addBadge": false})
+    }
+
+    #[test]
+    fn the_preview_of_few_devices_is_a_send_for_each_with_its_real_dedupe_key() {
+        let (push, targets, defaults) = (push(&json!({})), targets(&TOKENS[..2]), Defaults::default());
+        let expected = targets.iter().map(|target| {
+            let sent = encode::single(10_004, &defaults, &push, target);
+            let mut body = content(&push);
+            body["regId"] = masked_token(&target.token).into();
+            body["requestId"] = serde_json::to_value(sent).unwrap()["requestId"].clone();
+            request("/message/send", &body)
+        });
+        assert_eq!(shown(&push, &targets), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_preview_of_many_devices_is_the_two_steps_of_a_list() {
+        let (push, targets) = (push(&json!({})), targets(&TOKENS));
+        let shown = shown(&push, &targets);
+        let mut stored = content(&push);
+        // Another one at each call.
+        stored["requestId"] = shown[0]["body"]["requestId"].clone();
+        assert_eq!(stored["requestId"].as_str().unwrap().len(), 32);
+        let list = json!({
+            "regIds": TOKENS.map(masked_token),
+            "taskId": "<taskId of the answer before>",
+            "requestId": serde_json::to_value(encode::list("77", &push, &targets)).unwrap()["requestId"],
+        });
+        assert_eq!(shown, [request("/message/saveListPayload", &stored), request("/message/pushToList", &list)]);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_stored_has_no_list() {
+        let push = Push { time_to_live: Duration::from_mins(1), ..push(&json!({})) };
+        let shown = shown(&push, &targets(&TOKENS));
+        let urls: Vec<&Value> = shown.iter().map(|request| &request["url"]).collect();
+        assert_eq!(urls, ["https://api-push.vivo.com.cn/message/send"; 5]);
+    }
+}

@@ -96,3 +96,50 @@ impl Xiaomi {
             .body(encode::form(&self.account, &self.defaults, push, targets))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    #[test]
+    fn the_preview_shows_the_forms_fields_and_the_json_in_them() {
+        let account = json!({"package_name": "com.example.chat", "app_id": "1", "app_secret": "s3cr3t"});
+        let defaults = json!({"channel_id": "134567", "template_id": "P1", "template_params": {"sender": "title"}});
+        let xiaomi = built(&ADAPTER, &account, defaults);
+        let push = push(&json!({"data": {"cid": "c1", "n": 5}}));
+        let shown = xiaomi.preview(&push, &targets(&["t+1", "t+2"]));
+        assert_eq!(
+            serde_json::to_value(&shown).unwrap(),
+            json!([{
+                "method": "POST",
+                "url": "https://api.xmpush.xiaomi.com/v3/message/regid",
+                "headers": {
+                    "authorization": "key=***",
+                    "content-type": "application/x-www-form-urlencoded;charset=UTF-8",
+                },
+                "body": {
+                    "registration_id": format!("{},{}", masked_token("t+1"), masked_token("t+2")),
+                    "restricted_package_name": "com.example.chat",
+                    "pass_through": "0",
+                    "notify_type": "-1",
+                    "notify_id": push.notification.collapse_key().to_string(),
+                    "title": "小红",
+                    "description": "晚上一起吃饭吗？",
+                    "payload": {"cid": "c1", "n": 5},
+                    "time_to_live": "86400000",
+                    "extra.channel_id": "134567",
+                    "extra.notify_foreground": "0",
+                    "extra.notify_effect": "1",
+                    "extra.template_id": "P1",
+                    "extra.template_param": {"sender": "小红"},
+                    "extra.cid": "c1",
+                    "extra.n": "5",
+                },
+            }])
+        );
+    }
+}
