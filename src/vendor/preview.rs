@@ -1,6 +1,6 @@
 //! The requests of a send as they would be made, for people to look at.
 //!
-//! An adapter makes them by the code that makes them for a send, with [`MASK`] where a secret stands and with [`masked`]
+//! An adapter makes them by the code that makes them for a send, with `MASK` where a secret stands and with `masked`
 //! targets, so that nothing secret is in them from the start. Here they are only taken apart.
 
 use std::collections::BTreeMap;
