@@ -102,7 +102,7 @@ fn live<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<String> {
 }
 
 fn event(change: &StateChange, kind: EventType, device_id: &str) -> Event {
-    Event::plain(&change.user_id, &device_id, change.platform, kind, change.event_time)
+    Event::plain(&change.user_id, device_id, change.platform, kind, change.event_time)
 }
 
 #[cfg(test)]

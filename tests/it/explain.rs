@@ -82,13 +82,13 @@ async fn sixteen_situations_are_told_apart_and_all_three_calls_agree(pool: PgPoo
     world.certificate_verb("pause").await;
     assert_eq!(world.ask("alice").await, expect("later", &[], &["certificate_paused"]));
     world.certificate_verb("resume").await;
-    world.idle().await;
+    world.sweep().await;
     world.vendor.fault(Fault::once(Misbehaviour::Code { code: "21301".into(), reason: None }));
     world.sent("alice", plain()).await;
     world.idle().await;
     assert_eq!(world.ask("alice").await, expect("later", &[], &["certificate_refused"]));
     world.certificate_verb("resume").await;
-    world.idle().await;
+    world.sweep().await;
 
     world.vendor.kill_token("token-1");
     let notification = world.sent("alice", plain()).await;
