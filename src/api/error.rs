@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::intake::IntakeError;
 use crate::secrets::SecretError;
+use crate::sessions::ingest::IngestError;
 
 /// A failed call. The code is part of the API: never rename one.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +187,16 @@ impl From<sqlx::Error> for ApiError {
             Self::Unavailable
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Overloaded => Self::Overloaded,
+            IngestError::Stopping => Self::Unavailable,
+            IngestError::Database(error) => error.into(),
         }
     }
 }

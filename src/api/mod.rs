@@ -40,6 +40,7 @@ use crate::directory::{Directory, Snapshot};
 use crate::dispatcher::Dispatcher;
 use crate::domain::id::{AppId, CertificateId};
 use crate::intake::Intake;
+use crate::sessions::ingest::Ingest;
 use crate::store::apps::App;
 use crate::store::audit::AuditEvent;
 use crate::store::{self, Database};
@@ -55,6 +56,7 @@ pub struct Api {
     pub directory: Arc<Directory>,
     pub dispatcher: Dispatcher,
     pub intake: Intake,
+    pub ingest: Ingest,
     pub clock: Clock,
     pub failed_logins: Arc<FailedLogins>,
     pub key_use: Arc<KeyUse>,

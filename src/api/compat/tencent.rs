@@ -163,7 +163,7 @@ async fn take(api: &Api, request: Request) -> Result<(), ApiError> {
         bounded(STATEMENT_LIMIT, store::devices::of_user(&api.database.sessions, app_id, &change.user_id, MAX_DEVICES))
             .await?;
     let changes: Vec<Change> = tencent::events(&devices, &change).into_iter().map(Change::Event).collect();
-    api.change_all(app_id, &changes).await?;
+    api.change_all(app_id, changes).await?;
     Ok(())
 }
 
