@@ -2,8 +2,8 @@
 # The simple load: wrk -> rouse serve (private Postgres, durable) -> rouse simulate, all on this machine over loopback.
 # Prints rate, accept latency, CPU per delivery of Rouse and of Postgres, WAL per delivery, and peak memory.
 # Usage: bench/simple.sh [CONNECTIONS] [SECONDS] [USERS]. Needs wrk, curl, psql and a release build.
-# Environment: VENDOR (xiaomi, or apns: TLS and HTTP/2), VENDOR_LATENCY_MS (0), and for apns APNS_CONNECTIONS (2) and
-# APNS_STREAMS (500, of each connection).
+# Environment: VENDOR (xiaomi, or apns: TLS and HTTP/2), VENDOR_LATENCY_MS (0), APP_SETTINGS (JSON of the app's settings: what
+# counting costs), and for apns APNS_CONNECTIONS (2) and APNS_STREAMS (500, of each connection).
 set -eu
 cd -- "$(dirname -- "$0")/.."
 connections=${1:-64} seconds=${2:-20} users=${3:-10000}
@@ -40,7 +40,9 @@ key=$(grep -o 'rouse_[A-Za-z0-9_-]*' "$home/serve.log" | head -n 1)
 call() {
     curl -fsS -o /dev/null -H "Authorization: Bearer $key" -H 'Content-Type: application/json' "$api$1" -d "$2"
 }
-call /v1/apps '{"app_id":1,"name":"bench"}'
+settings='{}'
+[ -z "${APP_SETTINGS:-}" ] || settings=$APP_SETTINGS
+call /v1/apps '{"app_id":1,"name":"bench","settings":'"$settings"'}'
 if [ "$vendor" = apns ]; then
     key_p8=$(openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 | awk '{ printf "%s\\n", $0 }')
     call /v1/apps/1/certificates '{"vendor":"apns","certificate_id":1,"topic":"com.example.bench","environment":"production","key_id":"BENCHKEY01","team_id":"BENCHTEAM1","key_p8":"'"$key_p8"'"}'

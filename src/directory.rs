@@ -1,19 +1,21 @@
-//! Apps, certificates and API keys in memory, on every instance: read by every request and every call, reloaded whole when
-//! one of them changes.
+//! Apps with their Tencent callbacks, certificates and API keys in memory, on every instance: read by every request and
+//! every call, reloaded whole when one of them changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use tokio::sync::{Mutex, Notify};
 
 use crate::domain::certificate::{Certificate, CertificateState};
 use crate::domain::id::{AppId, CertificateId};
-use crate::secrets::Sealer;
+use crate::secrets::{SealedFor, Sealer, SecretError};
 use crate::store::api_keys::ApiKey;
 use crate::store::apps::App;
 use crate::store::line::{STATEMENT_LIMIT, WORK_LIMIT, bounded};
+use crate::store::tencent_callbacks::StoredCallback;
 use crate::store::{self, Database};
 use crate::vendor::Vendor;
 use crate::vendor::registry::Registry;
@@ -32,12 +34,21 @@ impl Entry {
     }
 }
 
+/// An app's Tencent callback.
+pub struct TencentCallback {
+    pub fingerprint: String,
+    /// What signs the calls. `None`: it does not open with this server's master key, so that nobody can sign.
+    pub token: Option<SecretString>,
+    revision: i64,
+}
+
 /// One consistent view.
 #[derive(Default)]
 pub struct Snapshot {
     pub apps: HashMap<AppId, Arc<App>>,
     pub certificates: HashMap<CertificateId, Arc<Entry>>,
     keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    tencent_callbacks: HashMap<AppId, Arc<TencentCallback>>,
 }
 
 impl Snapshot {
@@ -49,6 +60,11 @@ impl Snapshot {
     /// The key with this hash, if it was not revoked.
     pub fn key(&self, hash: &[u8; 32]) -> Option<&Arc<ApiKey>> {
         self.keys.get(hash)
+    }
+
+    /// The Tencent callback of an app, where one is set.
+    pub fn tencent_callback(&self, app_id: AppId) -> Option<&Arc<TencentCallback>> {
+        self.tencent_callbacks.get(&app_id)
     }
 }
 
@@ -103,11 +119,12 @@ impl Directory {
 
     async fn reload(&self, version: &mut Version) -> sqlx::Result<()> {
         let pool = &self.database.api;
-        let (newest, apps, certificates, keys) = bounded(WORK_LIMIT, async {
+        let (newest, apps, certificates, keys, callbacks) = bounded(WORK_LIMIT, async {
             let newest = store::certificates::directory_version(pool).await?;
             let apps = store::apps::load_all(pool).await?;
             let certificates = store::certificates::load_all(pool).await?;
-            Ok((newest, apps, certificates, store::api_keys::load_usable(pool).await?))
+            let keys = store::api_keys::load_usable(pool).await?;
+            Ok((newest, apps, certificates, keys, store::tencent_callbacks::load_all(pool).await?))
         })
         .await?;
         let before = self.snapshot.load();
@@ -118,6 +135,10 @@ impl Directory {
                 .map(|certificate| (certificate.certificate_id, self.entry(certificate, &before)))
                 .collect(),
             keys: keys.into_iter().map(|key| (key.key_hash, Arc::new(key))).collect(),
+            tencent_callbacks: callbacks
+                .into_iter()
+                .map(|callback| (callback.app_id, self.tencent_callback(callback, &before)))
+                .collect(),
         };
         self.snapshot.store(Arc::new(snapshot));
         version.newest = Some(newest);
@@ -136,6 +157,24 @@ impl Directory {
             error.to_string()
         });
         Arc::new(Entry { certificate, adapter })
+    }
+
+    fn tencent_callback(&self, stored: StoredCallback, before: &Snapshot) -> Arc<TencentCallback> {
+        if let Some(known) = before.tencent_callback(stored.app_id)
+            && known.revision == stored.revision
+        {
+            return Arc::clone(known);
+        }
+        let opened = self.sealer.open(SealedFor::TencentCallback(stored.app_id), &stored.key_id, &stored.sealed);
+        let token = opened.and_then(|plain| String::from_utf8(plain).map_err(|_| SecretError::Forged));
+        if let Err(error) = &token {
+            tracing::error!(app.id = stored.app_id.0, %error, "a Tencent callback's token cannot be used: it is off");
+        }
+        Arc::new(TencentCallback {
+            fingerprint: stored.fingerprint,
+            token: token.ok().map(SecretString::from),
+            revision: stored.revision,
+        })
     }
 
     /// Looks whether there is something that nobody told of yet: another instance may have made it a moment ago. One look

@@ -1,13 +1,14 @@
 //! Credentials at rest: AES-256-GCM under a master key, and the digests used for keys and tokens.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::id::CertificateId;
+use crate::domain::id::{AppId, CertificateId};
 
 /// What can go wrong with keys and sealed values.
 #[derive(Debug, thiserror::Error)]
@@ -16,10 +17,29 @@ pub enum SecretError {
     BadMasterKey,
     #[error("a credential was sealed with master key {0}, which is not the configured one")]
     OtherMasterKey(String),
-    #[error("a sealed credential does not open: it was changed, or belongs to another certificate")]
+    #[error("a sealed credential does not open: it was changed, or belongs to something else")]
     Forged,
     #[error("the system's random source failed")]
     Random,
+}
+
+/// Whose secret a sealed value is: it opens for nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedFor {
+    Certificate(CertificateId),
+    /// The token of an app's Tencent callback.
+    TencentCallback(AppId),
+}
+
+impl SealedFor {
+    /// What the cipher binds the value to. A certificate's is its bare id, as it always was; the others begin with their
+    /// name, so they are longer and never the same.
+    fn associated(self) -> Aad<Vec<u8>> {
+        Aad::from(match self {
+            Self::Certificate(id) => id.0.to_be_bytes().to_vec(),
+            Self::TencentCallback(app_id) => [b"tencent-callback".as_slice(), &app_id.0.to_be_bytes()].concat(),
+        })
+    }
 }
 
 /// Seals and opens credentials.
@@ -47,19 +67,19 @@ impl Sealer {
         &self.key_id
     }
 
-    /// Seals `plain` for one certificate: nonce, then ciphertext with tag.
-    pub fn seal(&self, certificate: CertificateId, plain: &[u8]) -> Result<Vec<u8>, SecretError> {
+    /// Seals `plain` for one owner: nonce, then ciphertext with tag.
+    pub fn seal(&self, owner: SealedFor, plain: &[u8]) -> Result<Vec<u8>, SecretError> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| SecretError::Random)?;
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(certificate), &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), owner.associated(), &mut sealed)
             .map_err(|_| SecretError::Forged)?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`Sealer::seal`] made for the same certificate.
-    pub fn open(&self, certificate: CertificateId, key_id: &str, sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
+    /// Opens what [`Sealer::seal`] made for the same owner.
+    pub fn open(&self, owner: SealedFor, key_id: &str, sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
         if key_id != self.key_id {
             return Err(SecretError::OtherMasterKey(key_id.to_owned()));
         }
@@ -67,14 +87,10 @@ impl Sealer {
         let mut plain = rest.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length =
-            self.key.open_in_place(nonce, associated(certificate), &mut plain).map_err(|_| SecretError::Forged)?.len();
+            self.key.open_in_place(nonce, owner.associated(), &mut plain).map_err(|_| SecretError::Forged)?.len();
         plain.truncate(length);
         Ok(plain)
     }
-}
-
-fn associated(certificate: CertificateId) -> Aad<[u8; 8]> {
-    Aad::from(certificate.0.to_be_bytes())
 }
 
 /// A fresh master key in the form the configuration takes.
@@ -129,6 +145,11 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Compares without telling by its time how much was right.
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
+}
+
 /// A device token as the trace and the logs may show it: a short digest.
 pub fn masked_token(token: &str) -> String {
     format!("#{}", short_digest(token.as_bytes()))
@@ -142,12 +163,26 @@ mod tests {
     fn a_sealed_value_opens_for_its_certificate_and_key_only() {
         let sealer = Sealer::new(&new_master_key().unwrap()).unwrap();
         let other = Sealer::new(&new_master_key().unwrap()).unwrap();
-        let cipher = sealer.seal(CertificateId(7), b"secret").unwrap();
+        let own = SealedFor::Certificate(CertificateId(7));
+        let cipher = sealer.seal(own, b"secret").unwrap();
         assert!(!cipher.windows(6).any(|window| window == b"secret"));
-        assert_eq!(sealer.open(CertificateId(7), sealer.key_id(), &cipher).unwrap(), b"secret");
-        assert!(matches!(sealer.open(CertificateId(8), sealer.key_id(), &cipher), Err(SecretError::Forged)));
-        assert!(matches!(other.open(CertificateId(7), sealer.key_id(), &cipher), Err(SecretError::OtherMasterKey(_))));
-        assert_ne!(cipher, sealer.seal(CertificateId(7), b"secret").unwrap(), "a fresh nonce each time");
+        assert_eq!(sealer.open(own, sealer.key_id(), &cipher).unwrap(), b"secret");
+        for stranger in [SealedFor::Certificate(CertificateId(8)), SealedFor::TencentCallback(AppId(7))] {
+            assert!(
+                matches!(sealer.open(stranger, sealer.key_id(), &cipher), Err(SecretError::Forged)),
+                "{stranger:?}"
+            );
+        }
+        assert!(matches!(other.open(own, sealer.key_id(), &cipher), Err(SecretError::OtherMasterKey(_))));
+        assert_ne!(cipher, sealer.seal(own, b"secret").unwrap(), "a fresh nonce each time");
+    }
+
+    #[test]
+    fn what_is_bound_to_an_owner_never_changes() {
+        let certificate = SealedFor::Certificate(CertificateId(10_001)).associated();
+        assert_eq!(certificate.as_ref(), [0, 0, 0, 0, 0, 0, 0x27, 0x11], "values sealed by older versions must open");
+        let callback = SealedFor::TencentCallback(AppId(10_001)).associated();
+        assert_eq!(callback.as_ref(), b"tencent-callback\0\0\0\0\0\0\x27\x11");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::directory::Directory;
 use crate::dispatcher::Dispatcher;
 use crate::intake::Intake;
 use crate::secrets::{Sealer, SecretError, api_key_hash, new_api_key};
+use crate::sessions::ingest::Ingest;
 use crate::store::Database;
 use crate::store::api_keys::{ApiKey, Scope};
 use crate::store::audit::AuditEvent;
@@ -126,11 +127,13 @@ impl Server {
             clock.clone(),
             stop_background.clone(),
         ));
+        let ingest = Ingest::start(database.clone(), dispatcher.clone(), clock.clone(), &background, &stop_background);
         let router = api::router(Api {
             database: database.clone(),
             directory: Arc::clone(&directory),
             dispatcher: dispatcher.clone(),
             intake: intake.clone(),
+            ingest,
             clock: clock.clone(),
             failed_logins: Arc::new(FailedLogins::new(settings.security.failed_logins_per_minute)),
             key_use,

@@ -128,14 +128,16 @@ impl FailedLogins {
         Self { per_minute, counts: Mutex::new((Instant::now(), HashMap::new())) }
     }
 
-    fn may_try(&self, address: Option<IpAddr>) -> bool {
+    /// Whether this address may still guess.
+    pub(super) fn may_try(&self, address: Option<IpAddr>) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let failures =
             counts.1.get(&address).or_else(|| counts.1.get(&None).filter(|_| counts.1.len() > MAX_ADDRESSES));
         counts.0.elapsed() >= WINDOW || failures.is_none_or(|failures| *failures < self.per_minute)
     }
 
-    fn failed(&self, address: Option<IpAddr>) {
+    /// Counts a failure.
+    pub(super) fn failed(&self, address: Option<IpAddr>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.0.elapsed() >= WINDOW {
             *counts = (Instant::now(), HashMap::new());

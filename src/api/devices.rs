@@ -17,7 +17,7 @@ use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{BindingStatus, Device, Platform, ReportedToken, SessionState};
 use crate::domain::text::{Name, Text};
 use crate::secrets::masked_token;
-use crate::sessions::{self, Change, Changed};
+use crate::sessions::{Change, Changed};
 use crate::store;
 use crate::vendor::registry::check_token;
 
@@ -174,13 +174,13 @@ pub(super) async fn list(
 
 impl Api {
     async fn change(&self, app_id: AppId, change: Change) -> Result<Changed, ApiError> {
-        let mut results = self.change_all(app_id, &[change]).await?;
+        let mut results = self.change_all(app_id, vec![change]).await?;
         results.pop().ok_or(ApiError::Internal("a change without a result"))
     }
 
     /// Applies changes of sessions and bindings; when it returns, nothing they forbid starts any more.
-    pub(super) async fn change_all(&self, app_id: AppId, changes: &[Change]) -> Result<Vec<Changed>, ApiError> {
+    pub(super) async fn change_all(&self, app_id: AppId, changes: Vec<Change>) -> Result<Vec<Changed>, ApiError> {
         let app = self.app(app_id).await?;
-        Ok(sessions::apply(&self.database, &self.dispatcher, &self.clock, &app, changes).await?)
+        Ok(self.ingest.apply(&app, changes).await?)
     }
 }

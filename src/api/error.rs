@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::intake::IntakeError;
 use crate::secrets::SecretError;
+use crate::sessions::ingest::IngestError;
 
 /// A failed call. The code is part of the API: never rename one.
 #[derive(Debug, thiserror::Error)]
@@ -119,12 +120,25 @@ impl ApiError {
     }
 
     /// When the caller may come again, in seconds.
-    const fn retry_after_s(&self) -> Option<u16> {
+    pub(super) const fn retry_after_s(&self) -> Option<u16> {
         match self {
             Self::Overloaded | Self::Unavailable | Self::TimedOut => Some(1),
             Self::TooManyWaiting => Some(10),
             Self::TooManyFailedLogins => Some(60),
             _ => None,
+        }
+    }
+
+    /// The status that it is answered with.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// Tells the operator of what is the server's own fault.
+    pub(super) fn log(&self) {
+        if self.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            // Display only: the debug form of a database error holds the row, and with it tokens.
+            tracing::error!(error = self as &dyn std::error::Error, "request failed");
         }
     }
 
@@ -177,6 +191,16 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Overloaded => Self::Overloaded,
+            IngestError::Stopping => Self::Unavailable,
+            IngestError::Database(error) => error.into(),
+        }
+    }
+}
+
 impl From<IntakeError> for ApiError {
     fn from(error: IntakeError) -> Self {
         match error {
@@ -190,11 +214,8 @@ impl From<IntakeError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, ..) = self.parts();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            // Display only: the debug form of a database error holds the row, and with it tokens.
-            tracing::error!(error = &self as &dyn std::error::Error, "request failed");
-        }
+        let status = self.status();
+        self.log();
         let mut response = (status, Json(self.problem())).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

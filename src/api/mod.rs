@@ -5,9 +5,11 @@ mod apps;
 mod audit;
 mod auth;
 mod certificates;
+mod compat;
 mod devices;
 mod docs;
 mod error;
+mod explain;
 mod extract;
 mod idempotency;
 mod notifications;
@@ -18,6 +20,7 @@ mod preferences;
 mod reachability;
 mod reasons;
 mod session_events;
+mod tencent_callback;
 mod trace;
 
 use std::sync::Arc;
@@ -37,6 +40,7 @@ use crate::directory::{Directory, Snapshot};
 use crate::dispatcher::Dispatcher;
 use crate::domain::id::{AppId, CertificateId};
 use crate::intake::Intake;
+use crate::sessions::ingest::Ingest;
 use crate::store::apps::App;
 use crate::store::audit::AuditEvent;
 use crate::store::{self, Database};
@@ -52,6 +56,7 @@ pub struct Api {
     pub directory: Arc<Directory>,
     pub dispatcher: Dispatcher,
     pub intake: Intake,
+    pub ingest: Ingest,
     pub clock: Clock,
     pub failed_logins: Arc<FailedLogins>,
     pub key_use: Arc<KeyUse>,
@@ -141,8 +146,13 @@ pub fn router(api: Api) -> Router {
         .route("/session-events", post(session_events::post))
         .route("/notifications", post(notifications::create))
         .route("/notifications:batch", post(notifications::create_batch))
+        .route("/notifications:explain", post(explain::explain))
         .route("/notifications/{notification}", get(notifications::read).delete(notifications::cancel))
-        .route("/trace", get(trace::read));
+        .route("/trace", get(trace::read))
+        .route(
+            "/tencent-callback",
+            get(tencent_callback::read).put(tencent_callback::set).delete(tencent_callback::clear),
+        );
     Router::new()
         .route("/v1/apps", get(apps::list).post(apps::create))
         .route("/v1/apps/{app}", get(apps::read).patch(apps::update).delete(apps::delete))
@@ -151,6 +161,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/api-keys/{key}", axum::routing::delete(api_keys::revoke))
         .route("/v1/audit-events", get(audit::list))
         .route("/v1/skip-reasons", get(reasons::list))
+        .route(compat::tencent::PATH, post(compat::tencent::state_change))
         .route("/openapi.json", get(openapi::serve))
         .route("/docs", get(docs::serve))
         .route("/docs/style.css", get(docs::style))
@@ -169,13 +180,15 @@ pub fn router(api: Api) -> Router {
 async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    // Nothing under /v1 does without the database: no request should wait to find that out.
-    let needs_database = request.uri().path().starts_with("/v1/");
+    let is_tencents = route.as_deref() == Some(compat::tencent::PATH);
+    let refuse = |error: ApiError| if is_tencents { compat::tencent::failed(&error) } else { error.into_response() };
+    // Nothing under /v1 and no callback does without the database: no request should wait to find that out.
+    let needs_database = is_tencents || request.uri().path().starts_with("/v1/");
     let mut response = if needs_database && !api.dispatcher.is_fresh() {
-        ApiError::Unavailable.into_response()
+        refuse(ApiError::Unavailable)
     } else {
         let answer = tokio::time::timeout(api.request_timeout, next.run(request)).await;
-        answer.unwrap_or_else(|_| ApiError::TimedOut.into_response())
+        answer.unwrap_or_else(|_| refuse(ApiError::TimedOut))
     };
     let headers = response.headers_mut();
     headers.insert("cache-control", HeaderValue::from_static("no-store"));

@@ -48,7 +48,9 @@ pub(super) struct NotificationRequest {
     /// The app's default title, `a new message`, if not given.
     #[serde(default)]
     pub title: Option<Text<0, 4096>>,
-    pub body: Text<1, 4096>,
+    /// May be left out where `offline_push_info.Desc` has the text.
+    #[serde(default)]
+    pub body: Option<Text<1, 4096>>,
     #[serde(default)]
     pub conversation_id: Option<Name>,
     #[serde(default)]
@@ -132,7 +134,7 @@ pub(super) struct SkippedView {
 }
 
 /// Checks a request and makes it intake's.
-fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotification, ApiError> {
+pub(super) fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotification, ApiError> {
     let fail = |field: String, message: String| Err(ApiError::InvalidBody { field, message });
     if !(1..=MAX_RECIPIENTS).contains(&request.to.len()) {
         return fail("to".to_owned(), format!("must hold 1 to {MAX_RECIPIENTS} users; post a larger group in parts"));
@@ -146,9 +148,15 @@ fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotificatio
             return fail(format!("to[{index}].badge"), "must not be negative".to_owned());
         }
     }
-    if request.body.trim().is_empty() {
-        return fail("body".to_owned(), "must not be blank".to_owned());
-    }
+    let desc = request.offline_push_info.as_ref().and_then(|info| info.desc.as_deref());
+    let body = match request.body.as_deref() {
+        Some(body) if body.trim().is_empty() => return fail("body".to_owned(), "must not be blank".to_owned()),
+        Some(body) => body.to_owned(),
+        None => match desc.filter(|desc| !desc.trim().is_empty()) {
+            Some(desc) => desc.to_owned(),
+            None => return fail("body".to_owned(), "must be given, here or as offline_push_info.Desc".to_owned()),
+        },
+    };
     if request.ttl_s > MAX_TTL_S {
         return fail("ttl_s".to_owned(), format!("must be 0 to {MAX_TTL_S} seconds"));
     }
@@ -181,7 +189,7 @@ fn checked(app_id: AppId, request: NotificationRequest) -> Result<NewNotificatio
         to: request.to.into_iter().map(|to| Recipient { user_id: to.user_id.into_string(), badge: to.badge }).collect(),
         content: Content {
             title: request.title.map(Text::into_string).unwrap_or_default(),
-            body: request.body.into_string(),
+            body,
             conversation_id: request.conversation_id.map(Name::into_string),
             collapse_id: request.collapse_id.map(Name::into_string),
             data: request.data,

@@ -173,7 +173,7 @@ pub(super) async fn post(
             })
         })
         .collect();
-    let mut applied = api.change_all(app_id, &changes).await?.into_iter();
+    let mut applied = api.change_all(app_id, changes).await?.into_iter();
     let results = outlines
         .into_iter()
         .map(|outline| match outline {

@@ -151,7 +151,9 @@ async fn send(
     let began_at = inner.clock.now();
     let started = Instant::now();
     let clearance = if vendor.takes_steps() { clearance(inner, &parcel, started) } else { Clearance::given() };
-    let mut push = render(&parcel, inner.clock.database_now(), clearance);
+    let badge = parcel.deliveries.first().and_then(|held| held.badge);
+    let time_to_live = parcel.time_to_live(inner.clock.database_now());
+    let mut push = Push::of(&parcel.notification, badge, parcel.expires_at, time_to_live, clearance);
     let is_fit = guarded(|| vendor.fit(&mut push)).is_some();
     let targets: Vec<Target> = parcel
         .deliveries
@@ -283,27 +285,6 @@ struct Call<'a> {
 struct PruneVerdict {
     dead: Verdict,
     malformed: Verdict,
-}
-
-/// Texts as they are, time to live as it is left.
-fn render(parcel: &Parcel, now: DateTime<Utc>, clearance: Clearance) -> Push {
-    let content = &parcel.notification.content;
-    let info = content.offline_push_info.as_ref();
-    let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
-    let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
-    let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
-    Push {
-        notification: Arc::clone(&parcel.notification),
-        title: full_title.clone(),
-        body: full_body.clone(),
-        full_title,
-        full_body,
-        cuts: Vec::new(),
-        badge: parcel.deliveries.first().and_then(|held| held.badge),
-        time_to_live: parcel.time_to_live(now),
-        expires_at: parcel.expires_at,
-        clearance,
-    }
 }
 
 /// Tells the prune breaker, the circuit breaker and the pacer about a call's answers.

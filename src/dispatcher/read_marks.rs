@@ -22,7 +22,7 @@ impl Default for ReadMarks {
 }
 
 impl ReadMarks {
-    /// Notes that everything accepted up to `at` was read.
+    /// Notes that everything accepted before `at` was read.
     pub fn add(&self, app_id: AppId, user_id: &str, conversation_id: &str, at: DateTime<Utc>) {
         self.0.note(key_of((app_id.0, user_id, conversation_id)), at);
     }
@@ -31,6 +31,6 @@ impl ReadMarks {
     pub fn cover(&self, notification: &Notification, user_id: &str) -> bool {
         let Some(conversation_id) = notification.content.conversation_id.as_deref() else { return false };
         let read_at = self.0.find(|| key_of((notification.app_id.0, user_id, conversation_id)));
-        read_at.is_some_and(|at| notification.notification_id.accepted_at() <= at)
+        read_at.is_some_and(|at| notification.notification_id.accepted_at() < at)
     }
 }

@@ -14,4 +14,5 @@ pub mod retry;
 pub mod routing;
 pub mod session;
 pub mod skip;
+pub mod tencent;
 pub mod text;

@@ -283,6 +283,25 @@ pub enum EventType {
     UserDeleted,
 }
 
+impl EventType {
+    /// The name in the API and the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Logout => "logout",
+            Self::Kicked => "kicked",
+            Self::Background => "background",
+            Self::Foreground => "foreground",
+            Self::Reconnect => "reconnect",
+            Self::Disconnect => "disconnect",
+            Self::Heartbeat => "heartbeat",
+            Self::Read => "read",
+            Self::TokenReport => "token_report",
+            Self::UserDeleted => "user_deleted",
+        }
+    }
+}
+
 /// A token as reported, its certificate already checked to be the app's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedToken {

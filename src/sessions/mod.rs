@@ -1,6 +1,7 @@
 //! Applies session events and token reports: loads the devices they touch under a lock, lets the rules of
 //! [`crate::domain::devices`] change them, writes them back, and cancels what may no longer be sent. One transaction.
 
+pub mod ingest;
 mod reading;
 mod rescue;
 pub mod walk;
@@ -75,6 +76,11 @@ pub async fn apply(
     loop {
         match bounded(WORK_LIMIT, try_apply(database, clock, app, changes, step)).await {
             Ok(Done { results, revoked, rescued }) => {
+                for (change, changed) in changes.iter().zip(&results) {
+                    if let (Change::Event(event), Changed::Event(result)) = (change, changed) {
+                        telemetry::metrics::session_event(event.kind, result);
+                    }
+                }
                 if rescued > 0 {
                     dispatcher.sweep_soon();
                 }
@@ -148,7 +154,7 @@ async fn try_apply(
     }
     transaction.commit().await?;
     telemetry::metrics::cancelled_waiting(cancelled);
-    telemetry::metrics::deliveries_accepted(rescued);
+    telemetry::metrics::rescued(rescued);
     Ok(Done { results, revoked: all_revoked, rescued })
 }
 

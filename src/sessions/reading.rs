@@ -33,7 +33,7 @@ pub(super) async fn read(
     let mut ids: Vec<Uuid> = waiting
         .iter()
         .map(|waiting| waiting.delivery_id.notification())
-        .filter(|notification| notification.accepted_at() <= read_at)
+        .filter(|notification| notification.accepted_at() < read_at)
         .map(|notification| notification.0)
         .collect();
     ids.dedup();

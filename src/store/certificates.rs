@@ -204,8 +204,10 @@ pub async fn directory_version(db: impl PgExecutor<'_>) -> sqlx::Result<(i64, i6
                (SELECT max(revision) FROM apps),
                (SELECT max(revision) FROM certificates),
                (SELECT max(revision) FROM api_keys),
+               (SELECT max(revision) FROM tencent_callbacks),
                0) AS "newest!",
            (SELECT count(*) FROM apps) + (SELECT count(*) FROM certificates)
+               + (SELECT count(*) FROM tencent_callbacks)
                + (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL) AS "count!""#
     )
     .fetch_one(db)

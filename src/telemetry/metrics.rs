@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::NotificationId;
 use crate::domain::routing::SkipReason;
+use crate::domain::session::{Applied, EventType};
 use crate::vendor::outcome::Reason;
 
 const ATTEMPTS: &str = "push_attempts_total";
@@ -22,6 +23,9 @@ const ACCEPTED_DELIVERIES: &str = "push_deliveries_accepted_total";
 const SKIPPED: &str = "push_skipped_total";
 const ACCEPT_DURATION: &str = "push_accept_duration_seconds";
 const INTAKE_GROUP: &str = "push_intake_group_size";
+const SESSION_EVENTS: &str = "push_session_events_total";
+const SESSION_GROUP: &str = "push_session_group_size";
+const RESCUED: &str = "push_deliveries_rescued_total";
 const RECORDED: &str = "push_results_recorded_total";
 const RECORD_FAILURES: &str = "push_record_failures_total";
 const BREAKER_OPENED: &str = "push_breaker_opened_total";
@@ -35,6 +39,8 @@ const GIVEN_UP: &str = "push_instance_given_up_total";
 
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
+const GROUP_SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
+
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Starts collecting. A second call (tests start several servers in one process) changes nothing.
@@ -46,10 +52,8 @@ pub fn init() -> Result<(), BuildError> {
     }
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(
-            Matcher::Full(INTAKE_GROUP.to_owned()),
-            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0],
-        )?
+        .set_buckets_for_metric(Matcher::Full(INTAKE_GROUP.to_owned()), &GROUP_SIZES)?
+        .set_buckets_for_metric(Matcher::Full(SESSION_GROUP.to_owned()), &GROUP_SIZES)?
         .build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_ok() && HANDLE.set(handle).is_ok() {
@@ -72,6 +76,9 @@ fn describe() {
     describe_counter!(SKIPPED, "Devices and users that got no delivery, by reason");
     describe_histogram!(ACCEPT_DURATION, "Seconds from the parsed request to its commit");
     describe_histogram!(INTAKE_GROUP, "Requests of one group commit");
+    describe_counter!(SESSION_EVENTS, "Session events by type and result: applied, stale, refused");
+    describe_histogram!(SESSION_GROUP, "Requests whose session changes were committed together");
+    describe_counter!(RESCUED, "Deliveries made of what an open app missed, named by a disconnect by time-out");
     describe_counter!(RECORDED, "Results written by the recorder");
     describe_counter!(RECORD_FAILURES, "Tries to write results that failed; results are kept and tried again");
     describe_counter!(TAKE_OVERS, "Instances that this one took over from because they were silent");
@@ -143,6 +150,25 @@ pub fn accepted_in(elapsed: Duration) {
 pub fn intake_group(size: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a group has at most some thousand requests")]
     histogram!(INTAKE_GROUP).record(size as f64);
+}
+
+pub fn session_event(kind: EventType, applied: &Applied) {
+    let result = match applied {
+        Applied::Applied => "applied",
+        Applied::Stale => "stale",
+        Applied::Refused(_) => "refused",
+    };
+    counter!(SESSION_EVENTS, "type" => kind.as_str(), "result" => result).increment(1);
+}
+
+pub fn session_group(size: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a group has at most a thousand requests")]
+    histogram!(SESSION_GROUP).record(size as f64);
+}
+
+pub fn rescued(count: usize) {
+    counter!(RESCUED).increment(count as u64);
+    deliveries_accepted(count);
 }
 
 pub fn recorded(count: usize) {

@@ -14,6 +14,7 @@ mod lenient;
 pub mod meizu;
 pub mod oppo;
 pub mod outcome;
+pub mod preview;
 pub mod quota;
 pub mod registry;
 pub mod shared;
@@ -35,6 +36,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::notification::SharedNotification;
 use fit::{Cut, TextLimit};
 use outcome::Outcome;
+use preview::RenderedRequest;
 pub use quota::QuotaReset;
 
 /// What one call asks to show, its texts cut to the vendor's limits by [`Vendor::fit`].
@@ -86,6 +88,33 @@ impl std::fmt::Debug for Clearance {
 }
 
 impl Push {
+    /// Texts as they are.
+    pub fn of(
+        notification: &SharedNotification,
+        badge: Option<i32>,
+        expires_at: DateTime<Utc>,
+        time_to_live: Duration,
+        clearance: Clearance,
+    ) -> Self {
+        let content = &notification.content;
+        let info = content.offline_push_info.as_ref();
+        let own = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let full_title = own(info.and_then(|info| info.title.as_deref())).unwrap_or_else(|| content.title.clone());
+        let full_body = own(info.and_then(|info| info.desc.as_deref())).unwrap_or_else(|| content.body.clone());
+        Self {
+            notification: Arc::clone(notification),
+            title: full_title.clone(),
+            body: full_body.clone(),
+            full_title,
+            full_body,
+            cuts: Vec::new(),
+            badge,
+            time_to_live,
+            expires_at,
+            clearance,
+        }
+    }
+
     /// Cuts the title to a limit, told in `cuts`.
     pub fn cut_title(&mut self, limit: TextLimit) {
         cut("title", &mut self.title, limit, &mut self.cuts);
@@ -189,4 +218,8 @@ pub trait Vendor: Send + Sync + 'static {
     /// Makes one attempt for 1..=`limits().batch` targets: one outcome per target, in their order. Every ending, a
     /// broken connection too, is an [`Outcome`]: there is no `Err`.
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome>;
+
+    /// The requests that [`Vendor::send`] would make now for the same push and targets, in their order, secrets and device
+    /// tokens masked. Makes none, and asks for no access token. Empty where `send` would end without a request.
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest>;
 }

@@ -15,7 +15,7 @@ use super::{Vendor, apns, huawei, meizu, oppo, vivo, xiaomi};
 use crate::clock::Clock;
 use crate::config::Vendors;
 use crate::domain::certificate::{Certificate, VendorKind};
-use crate::secrets::{Sealer, SecretError, sha256};
+use crate::secrets::{SealedFor, Sealer, SecretError, sha256};
 
 /// Fields as they were posted.
 pub(super) type Fields = Map<String, Value>;
@@ -127,7 +127,7 @@ pub fn unsupported() -> FieldError {
 
 /// Builds adapters.
 #[derive(Debug)]
-pub struct Registry(Kit);
+pub struct Registry(pub(super) Kit);
 
 impl Registry {
     /// With the vendor settings.
@@ -147,7 +147,8 @@ impl Registry {
 
     /// Opens a certificate's secrets and makes its adapter.
     pub fn build(&self, certificate: &Certificate, sealer: &Sealer) -> Result<Arc<dyn Vendor>, BuildError> {
-        let plain = sealer.open(certificate.certificate_id, &certificate.key_id, &certificate.sealed)?;
+        let owner = SealedFor::Certificate(certificate.certificate_id);
+        let plain = sealer.open(owner, &certificate.key_id, &certificate.sealed)?;
         let mut fields = stored_fields(certificate, &plain)?;
         let defaults = fields.remove("defaults").unwrap_or_default();
         let kind = certificate.vendor;

@@ -7,10 +7,28 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::http::Reply;
-use super::{Clearance, Push, Target};
+use super::http::{HttpOptions, Reply, client};
+use super::registry::{Adapter, Registry};
+use super::{Clearance, Push, Target, Vendor};
+use crate::clock::Clock;
+use crate::config::Settings;
 use crate::domain::id::{AppId, NotificationId};
 use crate::domain::notification::{Content, Notification};
+
+/// The adapter of an account, at the vendor's real hosts.
+pub(super) fn built(adapter: &Adapter, account: &Value, defaults: Value) -> Arc<dyn Vendor> {
+    let settings = Settings::read(None, std::collections::HashMap::new()).unwrap();
+    let registry = Registry::new(&settings.vendors, Clock::from_wall()).unwrap();
+    (adapter.build)(account.as_object().unwrap().clone(), defaults, &registry.0).unwrap()
+}
+
+/// A client as the adapters have one.
+pub(super) fn http() -> reqwest::Client {
+    let timeout = Duration::from_secs(1);
+    let options =
+        HttpOptions { connect_timeout: timeout, call_timeout: timeout, idle_connections: 1, extra_ca_file: None };
+    client(&options).unwrap()
+}
 
 /// Devices with these tokens.
 pub(super) fn targets(tokens: &[impl AsRef<str>]) -> Vec<Target> {

@@ -156,6 +156,15 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call("post /v1/api-keys", &[], "viewer", 201).await;
     let key = story.call("post /v1/api-keys", &[], "chat", 201).await;
 
+    story.call(&of_app("put /tencent-callback"), &[], "token", 200).await;
+    story.call(&of_app("get /tencent-callback"), &[], "", 200).await;
+    let query = crate::tencent::query(&story.world, APP, "a-token-of-your-own", "Android");
+    for example in ["login", "disconnect"] {
+        let answer = story.call("post /compat/tencent/callback", &[("?", &query)], example, 200).await;
+        assert_eq!(answer["ActionStatus"], "OK", "{answer}");
+    }
+    story.call(&of_app("delete /tencent-callback"), &[], "", 204).await;
+
     for example in ["login", "killed"] {
         let answer = story.call(&of_app("post /session-events"), &[], example, 200).await;
         let results = answer["results"].as_array().unwrap();
@@ -174,10 +183,12 @@ async fn the_examples_tell_one_story_that_works(pool: PgPool) {
     story.call(&of_app("get /users/{user}/conversations"), &bob, "", 200).await;
     story.call(&of_app("delete /users/{user}/conversations/{conversation}"), &conversation, "", 204).await;
 
+    story.call(&of_app("post /notifications:explain"), &[], "message", 200).await;
     let accepted = story.call(&of_app("post /notifications"), &[], "message", 202).await;
     assert_eq!(accepted["deliveries"], 1, "{accepted}");
     story.call(&of_app("post /notifications"), &[], "message", 200).await;
     story.call(&of_app("post /notifications"), &[], "group", 202).await;
+    story.call(&of_app("post /notifications"), &[], "tencent", 202).await;
     story.call(&of_app("post /notifications:batch"), &[], "two", 200).await;
     story.world.idle().await;
     let notification = accepted["notification_id"].as_str().unwrap();

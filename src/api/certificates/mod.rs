@@ -22,7 +22,7 @@ use super::{Api, Caller, no_content};
 use crate::domain::certificate::{Certificate, CertificateState, VendorKind};
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::text::Text;
-use crate::secrets::{SecretError, short_digest};
+use crate::secrets::{SealedFor, SecretError, short_digest};
 use crate::store;
 use crate::vendor::registry::{FieldError, Posted as Account, is_supported, read_account, stored_fields, unsupported};
 
@@ -67,7 +67,8 @@ fn supported_vendor(vendor: Option<&Value>) -> Result<VendorKind, ApiError> {
 /// Seals an account's secrets into a certificate.
 fn fill(api: &Api, certificate: &mut Certificate, account: Account) -> Result<(), ApiError> {
     let plain = account.secrets.to_string();
-    certificate.sealed = api.directory.sealer.seal(certificate.certificate_id, plain.as_bytes())?;
+    certificate.sealed =
+        api.directory.sealer.seal(SealedFor::Certificate(certificate.certificate_id), plain.as_bytes())?;
     api.directory.sealer.key_id().clone_into(&mut certificate.key_id);
     certificate.fingerprint = short_digest(plain.as_bytes());
     certificate.package_name = account.package_name;
@@ -223,7 +224,8 @@ pub(super) async fn update(
     let mut certificate = store::certificates::lock(&mut transaction, app_id, certificate_id)
         .await?
         .ok_or(ApiError::NotFound { what: "certificate of this app" })?;
-    let opened = match api.directory.sealer.open(certificate_id, &certificate.key_id, &certificate.sealed) {
+    let owner = SealedFor::Certificate(certificate_id);
+    let opened = match api.directory.sealer.open(owner, &certificate.key_id, &certificate.sealed) {
         Ok(opened) => opened,
         // Sealed with another master key: whoever sends the secrets anew repairs it.
         Err(SecretError::OtherMasterKey(_)) => b"{}".to_vec(),

@@ -12,8 +12,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    api_keys, apps, audit, certificates, devices, notifications, operations, preferences, reachability, reasons,
-    session_events, trace,
+    api_keys, apps, audit, certificates, compat, devices, explain, notifications, operations, preferences,
+    reachability, reasons, session_events, tencent_callback, trace,
 };
 
 #[derive(OpenApi)]
@@ -27,14 +27,15 @@ use super::{
         license(name = "Apache-2.0"),
     ),
     paths(
-        notifications::create, notifications::create_batch, notifications::read, notifications::cancel,
-        session_events::post,
+        notifications::create, notifications::create_batch, explain::explain, notifications::read, notifications::cancel,
+        session_events::post, compat::tencent::state_change,
         devices::bind, devices::unbind, devices::list,
         preferences::put, preferences::read, preferences::delete,
         preferences::put_conversation, preferences::delete_conversation, preferences::conversations,
         reachability::read, reasons::list,
         trace::read,
         apps::create, apps::list, apps::read, apps::update, apps::delete,
+        tencent_callback::set, tencent_callback::read, tencent_callback::clear,
         certificates::create, certificates::list, certificates::read, certificates::update, certificates::delete,
         certificates::pause, certificates::resume,
         api_keys::create, api_keys::list, api_keys::revoke,

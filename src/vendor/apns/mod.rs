@@ -10,7 +10,9 @@ mod provider_token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::HeaderValue;
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -24,6 +26,7 @@ use super::account::read;
 use super::fit::{Counting, TextLimit};
 use super::http::{HttpClientError, HttpOptions, Reply};
 use super::outcome::{Outcome, Reason};
+use super::preview::{RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::shared::Shared;
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
@@ -35,6 +38,8 @@ use crate::domain::notification::Notification;
 const RESENDS: u32 = 3;
 /// The most of a title, so that a body has room beside it.
 const MAX_TITLE_BYTES: usize = 1_024;
+/// Stands where a provider token would.
+const MASKED_TOKEN: HeaderValue = HeaderValue::from_static("bearer ***");
 
 pub(super) const ADAPTER: Adapter =
     Adapter { kind: VendorKind::Apns, take_apart: account::taken_apart, check_token: account::check_token, build };
@@ -150,16 +155,47 @@ impl Vendor for Apns {
         }
         outcomes
     }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        let Some(payload) = self.payload(push) else { return Vec::new() };
+        let authorization = self.token.as_ref().map(|_| MASKED_TOKEN);
+        let connection = self.connections.lease();
+        let requests = masked(targets)
+            .into_iter()
+            .map(|target| self.request(connection.client(), authorization.as_ref(), push, &target, payload.clone()));
+        rendered(requests, &[])
+    }
 }
 
 impl Apns {
-    async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
+    /// Nothing where it is larger than Apple takes: then it is not sent.
+    fn payload(&self, push: &Push) -> Option<Bytes> {
         let payload = encode::payload(&self.defaults, push);
-        if payload.len() > encode::MAX_PAYLOAD_BYTES {
-            return Outcome::new(Reason::PayloadRefused).with_code("payload over 4096 bytes, not sent");
+        (payload.len() <= encode::MAX_PAYLOAD_BYTES).then(|| payload.into())
+    }
+
+    fn request(
+        &self,
+        client: &Client,
+        authorization: Option<&HeaderValue>,
+        push: &Push,
+        target: &Target,
+        payload: Bytes,
+    ) -> RequestBuilder {
+        let request = client
+            .post(format!("{}/3/device/{}", self.base_url, target.token))
+            .headers(encode::headers(&self.topic, &self.defaults, push, target))
+            .body(payload);
+        match authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
         }
-        let payload = bytes::Bytes::from(payload);
-        let url = format!("{}/3/device/{}", self.base_url, target.token);
+    }
+
+    async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
+        let Some(payload) = self.payload(push) else {
+            return Outcome::new(Reason::PayloadRefused).with_code("payload over 4096 bytes, not sent");
+        };
         let mut resends = 0;
         let mut has_new_token = false;
         loop {
@@ -168,14 +204,7 @@ impl Apns {
                 Err(error) => return Outcome::new(Reason::CertificateRefused).with_code(error.to_string()),
             };
             let connection = self.connections.lease();
-            let mut request = connection
-                .client()
-                .post(&url)
-                .headers(encode::headers(&self.topic, &self.defaults, push, target))
-                .body(payload.clone());
-            if let Some(authorization) = &authorization {
-                request = request.header(reqwest::header::AUTHORIZATION, authorization.clone());
-            }
+            let request = self.request(connection.client(), authorization.as_ref(), push, target, payload.clone());
             let reply = match Reply::fetch(request).await {
                 Ok(reply) => reply,
                 Err(failure) if failure.is_unprocessed && resends < RESENDS => {
@@ -210,5 +239,52 @@ impl Apns {
             }
             return outcome;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    use super::credential::tests::key;
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    fn apns() -> Arc<dyn Vendor> {
+        let account = json!({"topic": "com.example.chat", "environment": "production", "key_id": "ABC123DEFG",
+            "team_id": "TEAM123456", "key_p8": key("ABC123DEFG", "TEAM123456").pem.expose_secret()});
+        built(&ADAPTER, &account, json!({"sound": "ding.caf"}))
+    }
+
+    #[tokio::test]
+    async fn the_preview_is_a_request_for_each_device_without_the_provider_token() {
+        let (push, targets) = (push(&json!({"collapse_id": "m-77"})), targets(&["0a", "0b"]));
+        let expected = targets.iter().map(|target| {
+            json!({
+                "method": "POST",
+                "url": format!("https://api.push.apple.com/3/device/{}", masked_token(&target.token)),
+                "headers": {
+                    "authorization": "bearer ***",
+                    "apns-topic": "com.example.chat",
+                    "apns-push-type": "alert",
+                    "apns-priority": "10",
+                    "apns-expiration": "0",
+                    "apns-collapse-id": "m-77",
+                    "apns-id": target.delivery_id.0.to_string(),
+                    "content-type": "application/json",
+                },
+                "body": {"aps": {"alert": {"title": "小红", "body": "晚上一起吃饭吗？"}, "sound": "ding.caf"}},
+            })
+        });
+        let shown = apns().preview(&push, &targets);
+        assert_eq!(serde_json::to_value(&shown).unwrap(), Value::Array(expected.collect()));
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_is_too_large_to_be_sent_has_no_preview() {
+        let push = push(&json!({"body": "x".repeat(4_096)}));
+        assert_eq!(apns().preview(&push, &targets(&["0a"])), []);
     }
 }

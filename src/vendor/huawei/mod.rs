@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use super::call::{self, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::{Outcome, Reason};
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -85,19 +87,88 @@ impl Vendor for Huawei {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        if encode::request_bytes(&self.defaults, push) > encode::MAX_REQUEST_BYTES {
+        if self.is_too_long(push) {
             let outcome = Outcome::new(Reason::PayloadRefused).with_code("request over 4096 bytes, not sent");
             return outcome.for_each(targets.len());
         }
         call::with_token(&self.token, push, targets, |token| async move {
-            let request = self
-                .http
-                .post(&self.url)
-                .bearer_auth(token)
-                .header(CONTENT_TYPE, "application/json;charset=UTF-8")
-                .body(encode::request(&self.defaults, push, targets));
-            judged(Reply::fetch(request).await, targets, classify::classify)
+            judged(Reply::fetch(self.request(&token, push, targets)).await, targets, classify::classify)
         })
         .await
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        let request = (!self.is_too_long(push)).then(|| self.request(MASK, push, &masked(targets)));
+        rendered(request, &[])
+    }
+}
+
+impl Huawei {
+    /// Huawei would refuse it: it is not sent.
+    fn is_too_long(&self, push: &Push) -> bool {
+        encode::request_bytes(&self.defaults, push) > encode::MAX_REQUEST_BYTES
+    }
+
+    fn request(&self, token: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        self.http
+            .post(&self.url)
+            .bearer_auth(token)
+            .header(CONTENT_TYPE, "application/json;charset=UTF-8")
+            .body(encode::request(&self.defaults, push, targets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    fn huawei() -> Arc<dyn Vendor> {
+        let account = json!({"package_name": "com.example.chat", "app_id": "100123456", "app_secret": "s3cr3t"});
+        built(&ADAPTER, &account, json!({"category": "WORK"}))
+    }
+
+    #[test]
+    fn the_preview_shows_the_json_for_all_devices() {
+        let push = push(&json!({}));
+        let shown = huawei().preview(&push, &targets(&["T1", "T2"]));
+        assert_eq!(
+            serde_json::to_value(&shown).unwrap(),
+            json!([{
+                "method": "POST",
+                "url": "https://push-api.cloud.huawei.com/v1/100123456/messages:send",
+                "headers": {"authorization": "Bearer ***", "content-type": "application/json;charset=UTF-8"},
+                "body": {
+                    "validate_only": false,
+                    "message": {
+                        "android": {
+                            "category": "WORK",
+                            "ttl": "86400s",
+                            "collapse_key": -1,
+                            "bi_tag": push.notification.notification_id.0.to_string(),
+                            "target_user_type": 0,
+                            "notification": {
+                                "title": "小红",
+                                "body": "晚上一起吃饭吗？",
+                                "importance": "NORMAL",
+                                "click_action": {"type": 3},
+                                "notify_id": push.notification.collapse_key(),
+                                "foreground_show": false,
+                            },
+                        },
+                        "token": [masked_token("T1"), masked_token("T2")],
+                    },
+                },
+            }])
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_sent_has_no_preview() {
+        let push = push(&json!({"body": "x".repeat(4_096)}));
+        assert_eq!(huawei().preview(&push, &targets(&["T1"])), []);
     }
 }

@@ -7,6 +7,7 @@ mod encode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use super::account::{opened, taken_apart, token_without_comma};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -72,17 +74,63 @@ impl Vendor for Meizu {
     }
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
-        // Serialised once: these bytes are signed, and these are sent.
-        let message = encode::message(&self.defaults, push);
-        let secret = self.account.app_secret.expose_secret();
-        let request = self
-            .http
-            .post(&self.url)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
-            .body(encode::form(&self.account.app_id, secret, &message, targets));
+        let request = self.request(self.account.app_secret.expose_secret(), push, targets);
         match Reply::fetch(request).await {
             Ok(reply) => classify::classify(&reply, targets),
             Err(failure) => failure.outcome.for_each(targets.len()),
         }
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        let mut requests = rendered([self.request(MASK, push, &masked(targets))], &["messageJson"]);
+        for request in &mut requests {
+            // Signed with no secret, it would only look like a signature.
+            request.body["sign"] = MASK.into();
+        }
+        requests
+    }
+}
+
+impl Meizu {
+    fn request(&self, secret: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        // Serialised once: these bytes are signed, and these are sent.
+        let message = encode::message(&self.defaults, push);
+        self.http
+            .post(&self.url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8")
+            .body(encode::form(&self.account.app_id, secret, &message, targets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    #[test]
+    fn the_preview_shows_the_form_with_its_message_unfolded_and_no_signature() {
+        let account = json!({"package_name": "com.example.chat", "app_id": "100999", "app_secret": "s3cr3t"});
+        let meizu = built(&ADAPTER, &account, json!({}));
+        let push = push(&json!({"data": {"cid": "c1"}}));
+        let shown = meizu.preview(&push, &targets(&["RA1", "RA2"]));
+        let message: Value = serde_json::from_str(&encode::message(&Defaults::default(), &push)).unwrap();
+        assert_eq!(message["clickTypeInfo"]["parameters"], json!({"cid": "c1"}));
+        assert_eq!(
+            serde_json::to_value(&shown).unwrap(),
+            json!([{
+                "method": "POST",
+                "url": "https://server-api-push.meizu.com/garcia/api/server/push/varnished/pushByPushId",
+                "headers": {"content-type": "application/x-www-form-urlencoded;charset=UTF-8"},
+                "body": {
+                    "appId": "100999",
+                    "pushIds": format!("{},{}", masked_token("RA1"), masked_token("RA2")),
+                    "messageJson": message,
+                    "sign": "***",
+                },
+            }])
+        );
     }
 }

@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use super::call::{self, judged};
 use super::fit::{Counting, TextLimit};
 use super::http::Reply;
 use super::outcome::Outcome;
+use super::preview::{MASK, RenderedRequest, masked, rendered};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
 use crate::domain::certificate::VendorKind;
@@ -92,17 +94,90 @@ impl Vendor for Oppo {
 
     async fn send(&self, push: &Push, targets: &[Target]) -> Vec<Outcome> {
         call::with_token(&self.token, push, targets, |token| async move {
-            let (path, body) = match targets {
-                [only] => ("unicast", encode::unicast(&token, &self.defaults, push, only)),
-                many => ("unicast_batch", encode::unicast_batch(&token, &self.defaults, push, many)),
-            };
-            let request = self
-                .http
-                .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
-                .body(body);
-            judged(Reply::fetch(request).await, targets, classify::classify)
+            judged(Reply::fetch(self.request(&token, push, targets)).await, targets, classify::classify)
         })
         .await
+    }
+
+    fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
+        rendered([self.request(MASK, push, &masked(targets))], &["message", "messages"])
+    }
+}
+
+impl Oppo {
+    fn request(&self, token: &str, push: &Push, targets: &[Target]) -> RequestBuilder {
+        let (path, body) = match targets {
+            [only] => ("unicast", encode::unicast(token, &self.defaults, push, only)),
+            many => ("unicast_batch", encode::unicast_batch(token, &self.defaults, push, many)),
+        };
+        self.http
+            .post(format!("{}/server/v1/message/notification/{path}", self.base_url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8")
+            .body(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secrets::masked_token;
+    use crate::vendor::testing::{built, push, targets};
+
+    const FOLDER: &str = "https://api.push.oppomobile.com/server/v1/message/notification";
+
+    fn shown(push: &Push, targets: &[Target]) -> Value {
+        let account = json!({"package_name": "com.example.chat", "app_key": "k", "master_secret": "s3cr3t"});
+        let oppo = built(&ADAPTER, &account, json!({"category": "IM", "notify_level": 2}));
+        serde_json::to_value(oppo.preview(push, targets)).unwrap()
+    }
+
+    /// One device's message.
+    fn message(push: &Push, target: &Target) -> Value {
+        json!({
+            "target_type": 2,
+            "target_value": masked_token(&target.token),
+            "verify_registration_id": true,
+            "notification": {
+                "app_message_id": target.delivery_id.0.to_string(),
+                "style": 1,
+                "title": "小红",
+                "content": "晚上一起吃饭吗？",
+                "click_action_type": 0,
+                "action_parameters": r#"{"cid":"c1"}"#,
+                "off_line": true,
+                "off_line_ttl": 86_400,
+                "category": "IM",
+                "notify_level": 2,
+                "notify_id": push.notification.collapse_key(),
+            },
+        })
+    }
+
+    #[test]
+    fn the_preview_is_a_unicast_for_one_device_and_a_batch_for_several() {
+        let push = push(&json!({"data": {"cid": "c1"}}));
+        let targets = targets(&["CN_1", "CN_2"]);
+        let headers = json!({"content-type": "application/x-www-form-urlencoded; charset=UTF-8"});
+        assert_eq!(
+            shown(&push, &targets[..1]),
+            json!([{
+                "method": "POST",
+                "url": format!("{FOLDER}/unicast"),
+                "headers": headers,
+                "body": {"auth_token": "***", "message": message(&push, &targets[0])},
+            }])
+        );
+        let messages: Vec<Value> = targets.iter().map(|target| message(&push, target)).collect();
+        assert_eq!(
+            shown(&push, &targets),
+            json!([{
+                "method": "POST",
+                "url": format!("{FOLDER}/unicast_batch"),
+                "headers": headers,
+                "body": {"auth_token": "***", "messages": messages},
+            }])
+        );
     }
 }

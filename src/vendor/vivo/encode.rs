@@ -64,6 +64,20 @@ pub(super) struct List<'a> {
     request_id: String,
 }
 
+impl<'a> Message<'a> {
+    /// Addressed to this device.
+    pub(super) fn to(self, target: &'a Target) -> Self {
+        Message { reg_id: Some(&target.token), ..self }
+    }
+}
+
+impl<'a> List<'a> {
+    /// Addressed to these devices.
+    pub(super) fn to(self, targets: &'a [Target]) -> Self {
+        List { reg_ids: targets.iter().map(|target| target.token.as_str()).collect(), ..self }
+    }
+}
+
 /// Classification and category, which always agree: what the message says, else the certificate, else a chat message.
 pub(super) fn class<'a>(defaults: &'a Defaults, notification: &'a Notification) -> (u8, &'a str) {
     let own = notification.android().and_then(|info| info.vivo_classification);
@@ -89,7 +103,7 @@ pub(super) fn class<'a>(defaults: &'a Defaults, notification: &'a Notification) 
 /// The body for one device. Pure.
 pub(super) fn single<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, target: &'a Target) -> Message<'a> {
     let request_id = request_id("send", push, std::slice::from_ref(target));
-    Message { reg_id: Some(&target.token), ..message(app_id, defaults, push, request_id) }
+    message(app_id, defaults, push, request_id).to(target)
 }
 
 /// The body that is stored for a list.
@@ -101,11 +115,7 @@ pub(super) fn list_content<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Pu
 
 /// The devices of a list. Pure.
 pub(super) fn list<'a>(task_id: &'a str, push: &Push, targets: &'a [Target]) -> List<'a> {
-    List {
-        reg_ids: targets.iter().map(|target| target.token.as_str()).collect(),
-        task_id,
-        request_id: request_id("list", push, targets),
-    }
+    List { reg_ids: Vec::new(), task_id, request_id: request_id("list", push, targets) }.to(targets)
 }
 
 fn message<'a>(app_id: u64, defaults: &'a Defaults, push: &'a Push, request_id: String) -> Message<'a> {

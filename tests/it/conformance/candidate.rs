@@ -77,6 +77,11 @@ pub(crate) trait Candidate: Sized {
         !path.is_empty()
     }
 
+    /// Whether a field of the body is another one at each call.
+    fn is_of_the_moment(_path: &str, _field: &str) -> bool {
+        false
+    }
+
     /// Requests to the paths of sends.
     fn sends(&self) -> usize {
         self.controls().calls().iter().filter(|call| Self::is_send(&call.path)).count()

@@ -216,6 +216,8 @@ async fn a_token_host_that_fails_uses_up_no_single_attempt(pool: PgPool) {
     bench.phones(1).await;
     bench.vendor.0.fault(Fault::once(Misbehaviour::Status { status: 500, body: String::new(), retry_after: None }));
     let notification = bench.sent("u0", json!({"ttl_s": 0})).await;
+    // Not hurried: an access token is asked for once a second at most, and each try that finds none lengthens the back-off.
+    until("its end", || async { (bench.story(&notification).await["waiting"] == json!([])).then_some(()) }).await;
     assert_eq!(bench.outcome(&notification).await, "accepted");
 }
 

@@ -7,6 +7,7 @@ mod candidate;
 mod huawei;
 mod meizu;
 mod oppo;
+mod preview;
 mod tap;
 mod vivo;
 mod xiaomi;
@@ -19,10 +20,12 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::world::{APP, World, merged, plain, until};
+pub(crate) use apns::Apns;
 pub(crate) use candidate::{Candidate, Says, access_tokens};
 pub(crate) use huawei::Huawei;
 pub(crate) use meizu::Meizu;
 pub(crate) use oppo::Oppo;
+use preview::the_preview_is_what_is_sent;
 use tap::Tap;
 pub(crate) use vivo::Vivo;
 
@@ -469,6 +472,7 @@ macro_rules! candidates {
             a_text_that_is_too_long_is_cut_and_never_refused
             any_time_to_live_is_taken
             the_bytes_on_the_socket
+            the_preview_is_what_is_sent
         );
     };
     (@cases $vendors:tt $($case:ident)*) => { $(candidates!(@case $case $vendors);)* };

@@ -81,6 +81,11 @@ impl Candidate for Vivo {
     fn is_send(path: &str) -> bool {
         path != "/message/auth"
     }
+
+    /// What is only stored for a list has a new key each time, and its number comes with the answer.
+    fn is_of_the_moment(path: &str, field: &str) -> bool {
+        [("/message/saveListPayload", "requestId"), ("/message/pushToList", "taskId")].contains(&(path, field))
+    }
 }
 
 fn vivo_app() -> VivoApp {
