@@ -259,12 +259,13 @@ fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
     };
     if concerns_user {
         touched.users.push(event.user_id.clone());
+        // A count concerns every device alike, whoever comes first.
+        if app.settings.kick.enforce && event.kind != EventType::Read {
+            touched.one_at_a_time.push(event.user_id.clone());
+        }
     }
     if is_login {
         touched.logins.push(event.device_id.clone());
-        if app.settings.kick.enforce {
-            touched.one_login_at_a_time.push(event.user_id.clone());
-        }
     }
     touched.tokens.extend(event.token.iter().map(|token| (token.vendor, token.token.clone())));
 }

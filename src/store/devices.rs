@@ -76,15 +76,15 @@ pub struct Touched {
     pub users: Vec<String>,
     /// Device ids that change hands when somebody logs in on them.
     pub logins: Vec<String>,
-    /// Users of whose logins only one at a time may be decided: each may end others of their sessions.
-    pub one_login_at_a_time: Vec<String>,
+    /// Users of whose changes only one at a time may be decided: each concerns several of their sessions.
+    pub one_at_a_time: Vec<String>,
     /// Tokens reported.
     pub tokens: Vec<(VendorKind, String)>,
 }
 
 impl Touched {
     /// What has to be held before rows are looked at, since the rows of another transaction are not seen before it ends: two
-    /// users who log in on one device, two logins of a user whose sessions are limited.
+    /// users who log in on one device, two logins of a user whose sessions are limited, a login of a user who is deleted.
     fn turns(&self, app_id: AppId) -> Vec<i64> {
         let key = |kind: &str, name: &str| {
             let digest = sha256(format!("{}/{kind}/{name}", app_id.0).as_bytes());
@@ -93,7 +93,7 @@ impl Touched {
             i64::from_be_bytes(first)
         };
         let devices = self.logins.iter().map(|device_id| key("device", device_id));
-        let users = self.one_login_at_a_time.iter().map(|user_id| key("user", user_id));
+        let users = self.one_at_a_time.iter().map(|user_id| key("user", user_id));
         let mut turns: Vec<i64> = devices.chain(users).collect();
         turns.sort_unstable();
         turns.dedup();
@@ -143,6 +143,13 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
             &turns,
         )
         .execute(&mut *db)
+        .await?;
+    } else if !turns.is_empty() {
+        sqlx::query!(
+            "SELECT count(*) FROM (SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS t(k) OFFSET 0) AS taken",
+            &turns,
+        )
+        .fetch_one(&mut *db)
         .await?;
     }
     let vendors: Vec<&str> = touched.tokens.iter().map(|(vendor, _)| vendor.as_str()).collect();

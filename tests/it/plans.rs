@@ -121,7 +121,7 @@ async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
         devices: vec![("alice".to_owned(), "phone".to_owned(), Platform::Android, true)],
         users: vec!["alice".to_owned()],
         logins: vec!["phone".to_owned()],
-        one_login_at_a_time: vec!["alice".to_owned()],
+        one_at_a_time: vec!["alice".to_owned()],
         tokens: vec![(VendorKind::Xiaomi, "token-1".to_owned())],
     };
     let locked = store::devices::lock_touched(&mut *db, AppId(APP), &touched).await.unwrap();
