@@ -190,7 +190,7 @@ pub async fn cancel_of_devices(
     let done = sqlx::query!(
         "WITH gone AS (
              DELETE FROM deliveries d
-             WHERE d.owner IS NULL AND d.delivery_id = ANY (ARRAY(
+             WHERE (d.owner IS NULL) IS TRUE AND d.delivery_id = ANY (ARRAY(
                  SELECT w.delivery_id FROM unnest($2::text[], $3::text[]) AS u(user_id, device_id)
                  CROSS JOIN LATERAL (
                      SELECT x.delivery_id FROM deliveries x
@@ -223,7 +223,7 @@ pub async fn cancel_of_notification(
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "WITH gone AS (
-             DELETE FROM deliveries WHERE delivery_id > $1 AND delivery_id <= $2 AND owner IS NULL
+             DELETE FROM deliveries WHERE delivery_id > $1 AND delivery_id <= $2 AND (owner IS NULL) IS TRUE
              RETURNING delivery_id, app_id, user_id, device_id, certificate_id, attempts)
          INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, attempt, final)
          SELECT $3, delivery_id, app_id, user_id, device_id, certificate_id, 'cancelled', $4, attempts, true FROM gone",
@@ -450,7 +450,8 @@ pub async fn cancel(
     let done = sqlx::query!(
         "WITH gone AS (
              DELETE FROM deliveries WHERE delivery_id = ANY (ARRAY(
-                 SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($1) AND owner IS NULL FOR UPDATE SKIP LOCKED))
+                 SELECT delivery_id FROM deliveries
+                 WHERE delivery_id = ANY ($1) AND (owner IS NULL) IS TRUE FOR UPDATE SKIP LOCKED))
              RETURNING delivery_id, app_id, user_id, device_id, certificate_id, attempts)
          INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, attempt, final)
          SELECT $3, delivery_id, app_id, user_id, device_id, certificate_id, 'cancelled', $2, attempts, true FROM gone",

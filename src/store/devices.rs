@@ -158,29 +158,42 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
         Row,
         "SELECT d.user_id, d.device_id, d.platform, d.session_state, d.event_time, d.login_seq, d.login_at, d.last_seen,
              d.unread, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
-         FROM devices d
-         JOIN (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
+         FROM (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
                SELECT o.user_id, o.device_id FROM unnest($4::text[]) AS l(device_id)
-                   JOIN devices o ON o.device_id = l.device_id AND o.app_id = $1
-                       AND o.session_state IN ('foreground', 'background', 'killed')
+                   CROSS JOIN LATERAL (
+                       SELECT x.user_id, x.device_id FROM devices x
+                       WHERE x.device_id = l.device_id AND x.app_id = $1
+                         AND x.session_state IN ('foreground', 'background', 'killed')
+                       OFFSET 0) AS o
                UNION
                SELECT o.user_id, o.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
-                   JOIN devices m ON m.app_id = $1 AND m.user_id = t.user_id AND m.device_id = t.device_id
-                       AND m.binding_status IN ('pending', 'stale')
-                   JOIN devices o ON o.app_id = $1 AND o.vendor = m.vendor AND o.token_digest = m.token_digest
-                       AND o.binding_status IN ('active', 'muted')
+                   CROSS JOIN LATERAL (
+                       SELECT x.vendor, x.token_digest FROM devices x
+                       WHERE x.app_id = $1 AND x.user_id = t.user_id AND x.device_id = t.device_id
+                         AND x.binding_status IN ('pending', 'stale')
+                       OFFSET 0) AS m
+                   CROSS JOIN LATERAL (
+                       SELECT x.user_id, x.device_id FROM devices x
+                       WHERE x.app_id = $1 AND x.vendor = m.vendor AND x.token_digest = m.token_digest
+                         AND x.binding_status IN ('active', 'muted')
+                       OFFSET 0) AS o
                UNION
                SELECT o.user_id, o.device_id FROM unnest($7::text[]) AS w(user_id)
-                   JOIN devices o ON o.app_id = $1 AND o.user_id = w.user_id
+                   CROSS JOIN LATERAL (
+                       SELECT x.user_id, x.device_id FROM devices x WHERE x.app_id = $1 AND x.user_id = w.user_id OFFSET 0) AS o
                UNION
                SELECT o.user_id, o.device_id FROM unnest($5::text[], $6::bytea[]) AS k(vendor, digest)
-                   JOIN devices o ON o.app_id = $1 AND o.vendor = k.vendor AND o.token_digest = k.digest
-                       AND o.binding_status IN ('active', 'muted')
-              ) AS keys USING (user_id, device_id)
-         WHERE d.app_id = $1
-         ORDER BY d.user_id, d.device_id
-         FOR UPDATE OF d",
+                   CROSS JOIN LATERAL (
+                       SELECT x.user_id, x.device_id FROM devices x
+                       WHERE x.app_id = $1 AND x.vendor = k.vendor AND x.token_digest = k.digest
+                         AND x.binding_status IN ('active', 'muted')
+                       OFFSET 0) AS o
+               ORDER BY 1, 2) AS keys
+         CROSS JOIN LATERAL (
+             SELECT x.* FROM devices x
+             WHERE x.app_id = $1 AND x.user_id = keys.user_id AND x.device_id = keys.device_id
+             FOR UPDATE) AS d",
         app_id.0,
         &users as &[&str],
         &devices as &[&str],
@@ -196,7 +209,7 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
     .collect()
 }
 
-/// Writes rows back in one statement: those that lose a live token before those that gain one, as the unique index wants it.
+/// Writes rows back that the same transaction holds, in one statement: those that lose a live token before those that gain one, as the unique index wants it.
 /// # Errors
 /// A violation of [`LIVE_TOKEN`] when a token's holder was not among the rows locked.
 pub async fn write_back<'a>(
@@ -211,27 +224,30 @@ pub async fn write_back<'a>(
     let bindings: Vec<Option<&Binding>> = rows.iter().map(|row| row.binding.as_ref()).collect();
     sqlx::query!(
         "WITH new AS MATERIALIZED (
-             SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
-                                  $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[],
-                                  $15::timestamptz[], $16::timestamptz[])
+             SELECT u.*, d.place
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
+                         $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[],
+                         $15::timestamptz[], $16::timestamptz[])
                  AS u(user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
-                      token, token_digest, reported_at, binding_status, login_at, last_seen)),
+                      token, token_digest, reported_at, binding_status, login_at, last_seen)
+             CROSS JOIN LATERAL (
+                 SELECT x.ctid AS place FROM devices x
+                 WHERE x.app_id = $1 AND x.user_id = u.user_id AND x.device_id = u.device_id
+                 OFFSET 0) AS d),
          letting_go AS (
              UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
                  login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
                  token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
                  binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
              FROM new u
-             WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id
-               AND (u.binding_status IN ('active', 'muted')) IS NOT TRUE
+             WHERE d.ctid = u.place AND (u.binding_status IN ('active', 'muted')) IS NOT TRUE
              RETURNING 1)
          UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
              login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
              token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
              binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
          FROM (SELECT count(*) FROM letting_go) AS first, new u
-         WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id
-           AND u.binding_status IN ('active', 'muted')",
+         WHERE d.ctid = u.place AND u.binding_status IN ('active', 'muted')",
         app_id.0,
         &rows.iter().map(|row| row.user_id.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<_>>() as &[&str],
@@ -255,7 +271,7 @@ pub async fn write_back<'a>(
     Ok(())
 }
 
-/// Forgets devices: user and device id.
+/// Forgets devices that the same transaction holds: user and device id.
 pub async fn delete(
     db: impl PgExecutor<'_>,
     app_id: AppId,
@@ -263,8 +279,12 @@ pub async fn delete(
     device_ids: &[&str],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM devices d USING unnest($2::text[], $3::text[]) AS u(user_id, device_id)
-         WHERE d.app_id = $1 AND d.user_id = u.user_id AND d.device_id = u.device_id",
+        "DELETE FROM devices d WHERE d.ctid = ANY (ARRAY(
+             SELECT x.ctid FROM unnest($2::text[], $3::text[]) AS u(user_id, device_id)
+             CROSS JOIN LATERAL (
+                 SELECT y.ctid FROM devices y
+                 WHERE y.app_id = $1 AND y.user_id = u.user_id AND y.device_id = u.device_id
+                 OFFSET 0) AS x))",
         app_id.0,
         user_ids as &[&str],
         device_ids as &[&str],
@@ -379,8 +399,8 @@ pub async fn mark_tokens(db: impl PgExecutor<'_>, verdicts: &[TokenVerdict]) -> 
          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::text[])
              AS u(app_id, user_id, device_id, token_digest, tried_at, status)
          WHERE d.app_id = u.app_id AND d.user_id = u.user_id AND d.device_id = u.device_id
-           AND d.token_digest = u.token_digest AND d.reported_at <= u.tried_at
-           AND d.binding_status IN ('active', 'muted')",
+           AND d.app_id = ANY ($1) AND d.user_id = ANY ($2) AND d.token_digest = u.token_digest AND d.reported_at <= u.tried_at
+           AND (d.binding_status IN ('active', 'muted')) IS TRUE",
         &verdicts.iter().map(|v| v.app_id.0).collect::<Vec<_>>(),
         &verdicts.iter().map(|v| v.user_id.as_str()).collect::<Vec<_>>() as &[&str],
         &verdicts.iter().map(|v| v.device_id.as_str()).collect::<Vec<_>>() as &[&str],

@@ -80,12 +80,13 @@ pub async fn route(
                CASE WHEN d.binding_status = 'active' THEN d.token END AS token,
                p.preferences AS "preferences?",
                CASE WHEN c.until IS NULL OR c.until > $5 THEN c.notify END AS notify,
-               (r.collapses AND EXISTS (
-                   SELECT FROM deliveries w WHERE w.owner IS NULL AND w.app_id = r.app_id AND w.user_id = r.user_id
-               )) AS "has_waiting!"
+               coalesce(r.collapses AND (
+                   SELECT true FROM deliveries w WHERE w.owner IS NULL AND w.app_id = r.app_id AND w.user_id = r.user_id LIMIT 1
+               ), false) AS "has_waiting!"
            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bool[]) WITH ORDINALITY
                AS r(app_id, user_id, conversation_id, collapses, ordinal)
-           JOIN devices d ON d.app_id = r.app_id AND d.user_id = r.user_id
+           CROSS JOIN LATERAL (
+               SELECT * FROM devices x WHERE x.app_id = r.app_id AND x.user_id = r.user_id OFFSET 0) AS d
            LEFT JOIN user_preferences p ON p.app_id = r.app_id AND p.user_id = r.user_id
            LEFT JOIN conversation_settings c
                ON c.app_id = r.app_id AND c.user_id = r.user_id AND c.conversation_id = r.conversation_id"#,

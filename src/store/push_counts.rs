@@ -52,7 +52,8 @@ pub async fn take_back(db: impl PgExecutor<'_>, counted: &[Counted], pushes: &[i
          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int[])
              AS w(app_id, user_id, device_id, conversation_id, since, pushes)
          WHERE c.app_id = w.app_id AND c.user_id = w.user_id AND c.device_id = w.device_id
-           AND c.conversation_id = w.conversation_id AND c.since = w.since",
+           AND c.conversation_id = w.conversation_id AND c.since = w.since
+           AND c.app_id = ANY ($1) AND c.user_id = ANY ($2)",
         &counted.iter().map(|key| key.app_id.0).collect::<Vec<_>>(),
         &counted.iter().map(|key| key.user_id.as_str()).collect::<Vec<_>>() as &[&str],
         &counted.iter().map(|key| key.device_id.as_str()).collect::<Vec<_>>() as &[&str],
@@ -91,7 +92,8 @@ pub async fn of_devices(
 pub async fn reset(db: impl PgExecutor<'_>, app_id: AppId, user_ids: &[&str], device_ids: &[&str]) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM push_counts c USING unnest($2::text[], $3::text[]) AS q(user_id, device_id)
-         WHERE c.app_id = $1 AND c.user_id = q.user_id AND c.device_id = q.device_id AND c.device_id <> ''",
+         WHERE c.app_id = $1 AND c.user_id = q.user_id AND c.device_id = q.device_id AND c.device_id <> ''
+           AND c.user_id = ANY ($2)",
         app_id.0,
         user_ids as &[&str],
         device_ids as &[&str],

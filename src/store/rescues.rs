@@ -17,8 +17,11 @@ pub async fn known(
 ) -> sqlx::Result<Vec<NotificationId>> {
     let ids = sqlx::query_scalar!(
         r#"SELECT k.notification_id AS "notification_id!" FROM unnest($2::text[], $3::int[]) AS m(message_id, part)
-           JOIN message_keys k ON k.app_id = $1 AND k.message_id = m.message_id AND k.part = m.part
-               AND k.day = ANY (ARRAY[(now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date - 1])"#,
+           CROSS JOIN LATERAL (
+               SELECT x.notification_id FROM message_keys x
+               WHERE x.app_id = $1 AND x.message_id = m.message_id AND x.part = m.part
+                 AND x.day = ANY (ARRAY[(now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date - 1])
+               OFFSET 0) AS k"#,
         app_id.0,
         &messages.iter().map(|message| message.message_id.as_str()).collect::<Vec<_>>() as &[&str],
         &messages.iter().map(|message| i32::from(message.part)).collect::<Vec<_>>(),

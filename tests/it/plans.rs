@@ -1,4 +1,5 @@
-//! The pipeline's statements use indexes even where they were prepared while their tables were empty.
+//! The pipeline's statements use indexes, and no more of them than they need, even where they were prepared while their
+//! tables were empty.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use rouse::config::Settings;
 use rouse::domain::certificate::VendorKind;
 use rouse::domain::id::{AppId, NotificationId};
 use rouse::domain::notification::Priority;
-use rouse::domain::session::{BindingStatus, Platform};
+use rouse::domain::session::{BindingStatus, MessageKey, Platform};
 use rouse::domain::skip::CancelReason;
 use rouse::store::deliveries::Record;
 use rouse::store::devices::{Lapses, Place, TokenVerdict, Touched};
@@ -28,6 +29,9 @@ const TABLES: [&str; 7] = [
     "push_counts",
 ];
 
+/// Rows that others have in each table.
+const OTHERS: i64 = 3_000;
+
 /// Sequential and index scans by table, its partitions counted with it.
 async fn scans(pool: &PgPool) -> BTreeMap<&'static str, (i64, i64)> {
     let rows: Vec<(String, i64, i64)> =
@@ -40,6 +44,51 @@ async fn scans(pool: &PgPool) -> BTreeMap<&'static str, (i64, i64)> {
         (table, rows.fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + row.2)))
     };
     TABLES.into_iter().map(of).collect()
+}
+
+/// Rows read by the indexes of these tables since the database was made.
+async fn rows_read(pool: &PgPool) -> BTreeMap<String, i64> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT relname::text, indexrelname::text, idx_tup_read FROM pg_stat_user_indexes")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let is_asked = |table: &str| TABLES.iter().any(|asked| table == *asked || table.starts_with(&format!("{asked}_2")));
+    rows.into_iter().filter(|row| is_asked(&row.0)).map(|row| (row.1, row.2)).collect()
+}
+
+/// What one connection counted is in the statistics.
+async fn flush(connection: &mut PgConnection) {
+    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
+    // The flush is done when the next statement's answer is there.
+    sqlx::query("SELECT 1").execute(&mut *connection).await.unwrap();
+}
+
+/// Rows of others in every table, of the same app, as many as an app has after some minutes.
+async fn fill(db: &mut PgConnection, now: DateTime<Utc>) {
+    let waits =
+        "INSERT INTO deliveries (delivery_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at,
+                                         priority)
+                 SELECT gen_random_uuid(), $1, 9, 'u' || i, 'd' || i, 't', $2, $2 + interval '1 hour', 1
+                 FROM generate_series(1, $3) AS i";
+    let stands = "INSERT INTO devices (app_id, user_id, device_id, platform, session_state, event_time, certificate_id,
+                                       vendor, token, token_digest, reported_at, binding_status)
+                  SELECT $1, 'u' || i, 'd' || i, 'android', 'killed', $2, 9, 'xiaomi', 't', decode(md5(i::text), 'hex'), $2,
+                      CASE WHEN i % 2 = 0 THEN 'active' ELSE 'pending' END
+                  FROM generate_series(1, $3) AS i";
+    let prefers = "INSERT INTO user_preferences (app_id, user_id, preferences, updated_at)
+                   SELECT $1, 'u' || i, '{}', $2 FROM generate_series(1, $3) AS i";
+    let mutes = "INSERT INTO conversation_settings (app_id, user_id, conversation_id, notify, updated_at)
+                 SELECT $1, 'u' || i, 'room', 'none', $2 FROM generate_series(1, $3) AS i";
+    let counts = "INSERT INTO push_counts (app_id, user_id, device_id, conversation_id, pushes, since)
+                  SELECT $1, 'u' || i, 'd' || i, 'room', 1, $2 FROM generate_series(1, $3) AS i";
+    let keys =
+        "INSERT INTO message_keys (app_id, message_id, part, body_hash, notification_id, deliveries, skipped, day)
+                SELECT $1, 'k' || i, 0, '', gen_random_uuid(), 1, 0, ($2 AT TIME ZONE 'utc')::date
+                FROM generate_series(1, $3) AS i";
+    for statement in [waits, stands, prefers, mutes, counts, keys] {
+        sqlx::query(statement).bind(APP).bind(now).bind(OTHERS).execute(&mut *db).await.unwrap();
+    }
 }
 
 fn acceptance(number: u64, now: DateTime<Utc>) -> Acceptance {
@@ -71,11 +120,11 @@ fn acceptance(number: u64, now: DateTime<Utc>) -> Acceptance {
 }
 
 /// Every statement of the way from request to record, once.
-async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
+async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
     let mut question = Question::default();
     question.push(APP, "alice", Some("room"), true);
     store::notifications::route(&mut *db, &question, now).await.unwrap();
-    let group = acceptance(1, now);
+    let group = acceptance(number, now);
     let instance = store::instances::register(&mut *db, "test").await.unwrap();
     assert_eq!(store::notifications::accept(&mut *db, &group, instance, now).await.unwrap().fresh.len(), 1);
     assert!(store::notifications::accept(&mut *db, &group, instance, now).await.unwrap().fresh.is_empty());
@@ -127,8 +176,10 @@ async fn pipeline(db: &mut PgConnection, now: DateTime<Utc>) {
     let locked = store::devices::lock_touched(&mut *db, AppId(APP), &touched).await.unwrap();
     store::devices::write_back(&mut *db, AppId(APP), locked.iter()).await.unwrap();
     let lapses = Lapses { killed_before: now, seen_before: now, reported_before: now };
-    store::devices::walk(&mut *db, &Place::default(), 1_000, lapses).await.unwrap();
+    store::devices::walk(&mut *db, &Place::default(), 10, lapses).await.unwrap();
     store::notifications::route(&mut *db, &question, now).await.unwrap();
+    let message = MessageKey { message_id: format!("m-{number}"), part: 0 };
+    assert_eq!(store::rescues::known(&mut *db, AppId(APP), &[message]).await.unwrap().len(), 1);
     counts(db, now).await;
 }
 
@@ -151,22 +202,29 @@ async fn counts(db: &mut PgConnection, now: DateTime<Utc>) {
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
-async fn on_empty_tables_the_pipeline_reads_by_index_alone(pool: PgPool) {
+async fn planned_on_empty_tables_the_pipeline_reads_by_index_and_no_more_than_it_needs(pool: PgPool) {
     let database = Database::open(&database_url(&pool), 2).unwrap();
     let retention = Settings::read(None, std::collections::HashMap::new()).unwrap().retention;
     rouse::maintenance::make_partitions(&database, &retention).await.unwrap();
     let now = store::partitions::database_now(&pool).await.unwrap();
     let before = scans(&pool).await;
     let mut connection = database.pipeline.acquire().await.unwrap();
-    pipeline(&mut connection, now).await;
-    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
-    // The flush is done when the next statement's answer is there.
-    sqlx::query("SELECT 1").execute(&mut *connection).await.unwrap();
-    drop(connection);
+    pipeline(&mut connection, 1, now).await;
+    flush(&mut connection).await;
     let after = scans(&pool).await;
     for table in TABLES {
         assert_eq!(after[table].0, before[table].0, "sequential scans of {table}");
         assert!(after[table].1 > before[table].1, "{table} was read");
+    }
+    // The same statements, planned for nothing, now that there is something. Statistics are not new yet.
+    fill(&mut *pool.acquire().await.unwrap(), now).await;
+    let before = rows_read(&pool).await;
+    pipeline(&mut connection, 2, now).await;
+    flush(&mut connection).await;
+    drop(connection);
+    for (index, rows) in rows_read(&pool).await {
+        let read = rows - before[&index];
+        assert!(read < 200, "{read} rows were read by {index}, of {OTHERS} that others have");
     }
     database.close().await;
 }
