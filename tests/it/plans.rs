@@ -217,7 +217,7 @@ async fn planned_on_empty_tables_the_pipeline_reads_by_index_and_no_more_than_it
         assert!(after[table].1 > before[table].1, "{table} was read");
     }
     // The same statements, planned for nothing, now that there is something. Statistics are not new yet.
-    fill(&mut *pool.acquire().await.unwrap(), now).await;
+    fill(&mut pool.acquire().await.unwrap(), now).await;
     let before = rows_read(&pool).await;
     pipeline(&mut connection, 2, now).await;
     flush(&mut connection).await;

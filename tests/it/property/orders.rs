@@ -17,7 +17,7 @@ impl Made<'_> {
     pub(super) fn whole(&self, before: &HashSet<Model>) -> HashSet<Model> {
         let mut fitting = HashSet::new();
         for model in before {
-            self.call_by_call(*model, 0, &mut fitting);
+            self.call_by_call(model, 0, &mut fitting);
         }
         fitting
     }
@@ -31,7 +31,7 @@ impl Made<'_> {
         }
         let mut mixture = Mixture::default();
         for model in before {
-            self.part_by_part(*model, &mut vec![0; self.answers.len()], &mut mixture);
+            self.part_by_part(model, &mut vec![0; self.answers.len()], &mut mixture);
         }
         let mut given = self
             .answers
@@ -45,17 +45,17 @@ impl Made<'_> {
         }
     }
 
-    fn call_by_call(&self, model: Model, done: usize, fitting: &mut HashSet<Model>) {
+    fn call_by_call(&self, model: &Model, done: usize, fitting: &mut HashSet<Model>) {
         if done == (1 << self.answers.len()) - 1 {
             if model.view() == *self.view {
-                fitting.insert(model);
+                fitting.insert(*model);
             }
             return;
         }
         for (number, call) in self.step.calls.iter().enumerate().filter(|(number, _)| done & (1 << number) == 0) {
             // A call that has to be made again, part by part, meets its devices one by one.
             for meets_first in [true, false] {
-                let mut next = model;
+                let mut next = *model;
                 if meets_first {
                     call.told.iter().for_each(|told| next.meet(told));
                 }
@@ -66,7 +66,7 @@ impl Made<'_> {
                     next.hear(told, self.step.now) == *answer
                 };
                 if call.told.iter().zip(&self.answers[number]).all(fits) {
-                    self.call_by_call(next, done | (1 << number), fitting);
+                    self.call_by_call(&next, done | (1 << number), fitting);
                 }
                 if call.told.len() == 1 {
                     break;
@@ -75,8 +75,8 @@ impl Made<'_> {
         }
     }
 
-    fn part_by_part(&self, model: Model, heard: &mut Vec<usize>, mixture: &mut Mixture) {
-        if !mixture.known.insert((heard.clone(), model)) {
+    fn part_by_part(&self, model: &Model, heard: &mut Vec<usize>, mixture: &mut Mixture) {
+        if !mixture.known.insert((heard.clone(), *model)) {
             return;
         }
         let mut is_over = true;
@@ -85,16 +85,16 @@ impl Made<'_> {
             let Some(told) = call.told.get(part) else { continue };
             is_over = false;
             for met in [part + 1, call.told.len()] {
-                let mut next = model;
+                let mut next = *model;
                 call.told[part..met].iter().for_each(|told| next.meet(told));
                 mixture.answers.insert((number, part, next.hear(told, self.step.now)));
                 heard[number] += 1;
-                self.part_by_part(next, heard, mixture);
+                self.part_by_part(&next, heard, mixture);
                 heard[number] -= 1;
             }
         }
         if is_over {
-            mixture.outcomes.insert(model);
+            mixture.outcomes.insert(*model);
         }
     }
 }

@@ -121,7 +121,7 @@ fn table(view: &super::model::View) -> String {
     for (user, device) in places() {
         if let Some(known) = view[user][device] {
             let binding = known.binding.map(|(token, status)| format!(" t{token} {status:?}")).unwrap_or_default();
-            let _ = writeln!(text, "  u{user}/d{device} {:?}{binding}", known.state);
+            writeln!(text, "  u{user}/d{device} {:?}{binding}", known.state).unwrap();
         }
     }
     text
@@ -138,7 +138,7 @@ fn describe(possible: &HashSet<Model>, step: &Step) -> String {
             answers.push(call.told.iter().map(|told| next.hear(told, step.now)).collect::<Vec<_>>());
         }
         let (before, after) = (table(&model.view()), table(&next.view()));
-        let _ = write!(text, "before:\n{before}right in this order: {answers:?}\n{after}");
+        write!(text, "before:\n{before}right in this order: {answers:?}\n{after}").unwrap();
     }
     text
 }
