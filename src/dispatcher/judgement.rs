@@ -11,6 +11,7 @@ use super::attempt::{end, told};
 use super::lane::{Held, Lane, Parcel};
 use super::recorder::{Entry as Result_, RowChange};
 use crate::domain::app::AppSettings;
+use crate::domain::burst::TextVariant;
 use crate::domain::id::CertificateId;
 use crate::domain::notification::Notification;
 use crate::domain::preferences::Notify;
@@ -71,7 +72,9 @@ pub(super) async fn judge_again(
             of_user.push(device);
         }
     }
+    let mut hidden = Vec::new();
     for (mut held, of_user) in std::mem::take(&mut parcel.deliveries).into_iter().zip(of_users) {
+        let hides = of_user.first().and_then(RoutedDevice::preferences).is_some_and(|own| own.hide_content);
         let (token, certificate_id) = match standing(&held, of_user, &wishes, &settings, now) {
             Ok(found) => found,
             Err(reason) => {
@@ -83,13 +86,27 @@ pub(super) async fn judge_again(
         // The device reported another token while the delivery waited: it goes there.
         held.token = token;
         if certificate_id == lane.certificate_id.0 {
-            parcel.deliveries.push(held);
+            if hides { &mut hidden } else { &mut parcel.deliveries }.push(held);
         } else {
             reroute(inner, lane, &parcel.notification, held, CertificateId(certificate_id)).await;
         }
     }
     parcel.judged_at = judged_at;
+    hide(lane, parcel, hidden, &settings);
     Judgement::Renewed
+}
+
+/// Users who hide contents by now get no text of it, whatever they wished when it was accepted.
+fn hide(lane: &Lane, parcel: &mut Parcel, hidden: Vec<Held>, settings: &AppSettings) {
+    if hidden.is_empty() {
+        return;
+    }
+    let notification = parcel.notification.showing(TextVariant::Hidden, settings);
+    if parcel.deliveries.is_empty() {
+        (parcel.notification, parcel.deliveries) = (notification, hidden);
+    } else {
+        lane.push_front(Parcel { notification, deliveries: hidden, ..*parcel });
+    }
 }
 
 /// Where a delivery goes now, or why it has no right any more. What the message itself says of devices, and what the user

@@ -201,10 +201,10 @@ impl Lane {
         held.collapse.is_some_and(|key| self.newest().has_newer(key, held.delivery_id.notification()))
     }
 
-    /// A delivery left the lane for good.
-    pub fn let_go(&self, held: &Held) {
+    /// A delivery left the lane for good, and a vendor has it or not.
+    pub fn let_go(&self, held: &Held, was_sent: bool) {
         if let Some(key) = held.collapse {
-            self.newest().leave(key);
+            self.newest().leave(key, held.delivery_id.notification(), was_sent);
         }
     }
 

@@ -462,7 +462,7 @@ impl Inner {
     /// Forgets a parcel: it belongs to others now.
     fn abandon(&self, lane: &Lane, parcel: &Parcel) {
         for held in &parcel.deliveries {
-            lane.let_go(held);
+            lane.let_go(held, false);
         }
         self.release(lane.certificate_id, parcel.deliveries.len());
     }

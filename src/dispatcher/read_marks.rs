@@ -24,7 +24,10 @@ impl Default for ReadMarks {
 impl ReadMarks {
     /// Notes that everything accepted before `at` was read.
     pub fn add(&self, app_id: AppId, user_id: &str, conversation_id: &str, at: DateTime<Utc>) {
-        self.0.note(key_of((app_id.0, user_id, conversation_id)), at);
+        let key = key_of((app_id.0, user_id, conversation_id));
+        // One that is told late takes nothing back.
+        let at = self.0.find(|| key).map_or(at, |known| known.max(at));
+        self.0.note(key, at);
     }
 
     /// Whether the user read the conversation after this notification was accepted.

@@ -16,6 +16,7 @@ use crate::domain::skip::CancelReason;
 use crate::store::deliveries::Record;
 use crate::store::devices::TokenVerdict;
 use crate::store::line::{self, Line, STATEMENT_LIMIT, bounded};
+use crate::vendor::outcome::Reason;
 use crate::{store, telemetry};
 
 /// The most deliveries of one statement.
@@ -65,6 +66,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Whether a vendor has it now.
+    fn was_sent(&self) -> bool {
+        let is_accepted =
+            |told: &Told| told.kind == "attempt" && told.reason.as_deref() == Some(Reason::Accepted.as_str());
+        matches!(self.change, RowChange::End) && self.told.as_ref().is_some_and(is_accepted)
+    }
+
     /// What its event is found by.
     fn event_key(&self) -> Option<(Uuid, DateTime<Utc>)> {
         self.told.as_ref().map(|told| (self.held.delivery_id.0, told.at))
@@ -117,7 +125,7 @@ async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
         }
     }
     telemetry::metrics::recorded(batch.len());
-    let mut overtaken = Vec::new();
+    let mut moved = Vec::new();
     for entry in batch.drain(..) {
         if matches!(entry.change, RowChange::Keep) {
             continue;
@@ -126,23 +134,30 @@ async fn write(inner: &Inner, line: &Line, batch: &mut Vec<Entry>) {
         if let (RowChange::Move { .. }, Some(key)) = (&entry.change, entry.held.collapse) {
             // In this order: a newer one that comes in now either finds the note, or is found.
             inner.moved_back.note(key, ());
-            if of_certificate.has_newer(&entry.held) {
-                overtaken.push(entry.held.delivery_id.0);
-            }
+            let is_overtaken = of_certificate.has_newer(&entry.held);
+            moved.push((entry.held.delivery_id.0, is_overtaken));
         }
-        of_certificate.let_go(&entry.held);
+        of_certificate.let_go(&entry.held, entry.was_sent());
         inner.release(entry.certificate_id, 1);
     }
-    if !overtaken.is_empty() {
-        cancel_overtaken(inner, overtaken);
+    if !moved.is_empty() {
+        cancel_overtaken(inner, moved);
     }
 }
 
-/// Ends what went back to the database although something newer of its conversation had come in. Nobody waits for it.
-fn cancel_overtaken(inner: &Inner, delivery_ids: Vec<Uuid>) {
+/// Ends what went back to the database although something newer of its conversation had come in, to the lane or to the
+/// database. Nobody waits for it.
+fn cancel_overtaken(inner: &Inner, moved: Vec<(Uuid, bool)>) {
     let (database, now) = (inner.database.clone(), inner.clock.now());
     tokio::spawn(async move {
-        let cancel = store::deliveries::cancel(&database.api, &delivery_ids, CancelReason::SupersededByNewer, now);
+        let (by_lane, others): (Vec<_>, Vec<_>) = moved.into_iter().partition(|(_, is_overtaken)| *is_overtaken);
+        let ids = |moved: Vec<(Uuid, bool)>| moved.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let (by_lane, others) = (ids(by_lane), ids(others));
+        let cancel = async {
+            let cancelled =
+                store::deliveries::cancel(&database.api, &by_lane, CancelReason::SupersededByNewer, now).await?;
+            Ok(cancelled + store::deliveries::cancel_superseded(&database.api, &others, now).await?)
+        };
         match bounded(STATEMENT_LIMIT, cancel).await {
             Ok(cancelled) => telemetry::metrics::cancelled_waiting(cancelled),
             Err(error) => tracing::warn!(%error, "cannot end what a newer notification replaces; both are sent"),

@@ -1,5 +1,7 @@
 //! Identifiers. Numeric ones are chosen by operators or sequences, time-ordered ones are made here.
 
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -54,6 +56,9 @@ const DELIVERY_BITS: u32 = 20;
 /// The most deliveries one notification can have: numbers 1..=this.
 pub const MAX_DELIVERIES: u32 = (1 << DELIVERY_BITS) - 1;
 
+/// The bits of a notification's id that are neither time nor version: 12 and the 42 that follow the variant's two.
+const RANDOM_BITS: u32 = 54;
+
 /// A notification: a UUID version 7 whose low 20 bits are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
@@ -68,7 +73,8 @@ pub struct NotificationId(pub Uuid);
 pub struct DeliveryId(pub Uuid);
 
 impl NotificationId {
-    /// A new id for `unix_ms`; `random` gives the other 54 bits.
+    /// An id for `unix_ms`; the first 54 bits of `random` give the others. Of two of one millisecond the one with the larger
+    /// number is the larger.
     pub fn new(unix_ms: u64, random: u64) -> Self {
         let builder = uuid::Builder::from_unix_timestamp_millis(unix_ms, &random_bytes(random));
         let bits = builder.into_uuid().as_u128();
@@ -107,6 +113,28 @@ impl NotificationId {
     }
 }
 
+/// Makes the ids of new notifications, each larger than the one before: of two notifications that one server took in, the
+/// larger id is the newer.
+#[derive(Debug, Default)]
+pub struct NotificationIds(Mutex<u128>);
+
+impl NotificationIds {
+    /// The next id; of `unix_ms`, unless ids of a later millisecond were given out.
+    pub fn next(&self, unix_ms: u64) -> NotificationId {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first bit stays free for those of the same millisecond, which follow at random distances.
+        let first = u128::from(unix_ms) << RANDOM_BITS | u128::from(rand::random::<u64>() >> (64 - RANDOM_BITS + 1));
+        *last = if first >> RANDOM_BITS > *last >> RANDOM_BITS {
+            first
+        } else {
+            *last + 1 + u128::from(rand::random::<u32>())
+        };
+        let unix_ms = u64::try_from(*last >> RANDOM_BITS).unwrap_or(u64::MAX);
+        let random = u64::try_from(*last & ((1 << RANDOM_BITS) - 1)).unwrap_or_default();
+        NotificationId::new(unix_ms, random << (64 - RANDOM_BITS))
+    }
+}
+
 impl DeliveryId {
     /// The notification this delivery belongs to.
     pub fn notification(self) -> NotificationId {
@@ -131,15 +159,35 @@ impl std::fmt::Display for DeliveryId {
     }
 }
 
+/// The ten bytes after the time: their first four bits give way to the version, and two of the third byte to the variant.
 fn random_bytes(random: u64) -> [u8; 10] {
+    let random = random >> (64 - RANDOM_BITS);
+    let (first, others) = (random >> 42, random & ((1 << 42) - 1));
     let mut bytes = [0; 10];
-    bytes[..8].copy_from_slice(&random.to_be_bytes());
+    bytes[..2].copy_from_slice(&u16::try_from(first).unwrap_or_default().to_be_bytes());
+    bytes[2..].copy_from_slice(&(others << DELIVERY_BITS).to_be_bytes());
     bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_id_is_larger_than_the_one_before_whatever_the_clock_says() {
+        let ids = NotificationIds::default();
+        let mut last = ids.next(1_795_000_000_123);
+        assert_eq!(last.unix_ms(), 1_795_000_000_123);
+        for unix_ms in [1_795_000_000_123, 1_795_000_000_122, 1_795_000_000_124].into_iter().cycle().take(9_999) {
+            let next = ids.next(unix_ms);
+            assert!(next > last, "{next} after {last}");
+            assert_eq!((next.0.get_version_num(), next.delivery(0).0), (7, next.0));
+            last = next;
+        }
+        assert_eq!(last.unix_ms(), 1_795_000_000_124);
+        assert_eq!(NotificationId::new(1, 1 << 10), NotificationId::new(1, 1 << 10 | 0x3ff), "54 bits count");
+        assert!(NotificationId::new(1, 2 << 10) > NotificationId::new(1, 1 << 10));
+    }
 
     #[test]
     fn a_delivery_id_is_a_version_7_uuid_that_names_its_notification() {

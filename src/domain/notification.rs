@@ -111,6 +111,12 @@ impl Notification {
         Arc::new(Self { notification_id: self.notification_id, app_id: self.app_id, content })
     }
 
+    /// What it replaces, as the queue knows it: 63 bits of a digest of [`Content::collapse_text`].
+    pub fn collapse_digest(&self) -> Option<i64> {
+        let first = first_of_digest(self.content.collapse_text()?.as_bytes());
+        Some(i64::from_be_bytes(first) & i64::MAX)
+    }
+
     /// The collapse key as a positive 31-bit number: of [`Content::collapse_text`], else of the notification.
     pub fn collapse_key(&self) -> i32 {
         hash_31(self.content.collapse_text().map_or(self.notification_id.0.as_bytes(), str::as_bytes))
@@ -169,10 +175,14 @@ pub type SharedNotification = Arc<Notification>;
 
 /// A stable positive hash (1..=2^31-1) of a text: the first four bytes of its SHA-256.
 fn hash_31(bytes: &[u8]) -> i32 {
+    (i32::from_be_bytes(first_of_digest(bytes)) & i32::MAX).max(1)
+}
+
+fn first_of_digest<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut first = [0; 4];
-    first.copy_from_slice(&digest.as_ref()[..4]);
-    (i32::from_be_bytes(first) & i32::MAX).max(1)
+    let mut first = [0; N];
+    first.copy_from_slice(&digest.as_ref()[..N]);
+    first
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use super::group::{Draft, settings_of};
-use super::{Skipped, Worker};
+use super::group::{Draft, answer, settings_of};
+use super::{IntakeError, Skipped, Worker};
 use crate::directory::Snapshot;
 use crate::domain::burst::{TextVariant, window_start};
 use crate::domain::routing::SkipReason;
+use crate::store;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
 use crate::store::push_counts::{self, Counted};
 
@@ -19,44 +20,92 @@ const MINUTE_S: u32 = 60;
 /// What was counted for one request.
 pub(super) type Counts = Vec<Counted>;
 
+/// How often counting is tried again when the database asks for it: two transactions met.
+const MAX_TRIES: usize = 3;
+
 impl Worker {
-    /// Counts what these requests push, and writes into them what follows from the counts.
+    /// Counts what these requests push, and writes into them what follows from the counts. Those that cannot be counted are
+    /// answered, and not in what is left.
     ///
-    /// The counts are committed before the requests are: one that turns out to be a replay is taken back afterwards
-    /// ([`Worker::take_back`]), and a crash in between leaves a count that is one too high until it next begins anew.
-    pub(super) async fn count(&self, drafts: &mut [Draft], snapshot: &Snapshot) -> sqlx::Result<()> {
+    /// The counts are committed before the requests are. Replays are looked up and not counted; where that comes too late, and
+    /// where nothing is stored after all, the count is taken back ([`Worker::take_back`]). A crash in between, or a commit
+    /// without an answer, leaves a count that is one too high until it next begins anew.
+    pub(super) async fn count(&self, drafts: Vec<Draft>, snapshot: &Snapshot) -> Vec<Draft> {
         let now = self.clock.now();
-        let bursts = Tally::of(drafts, |draft| of_bursts(draft, snapshot, now));
+        let counts = |draft: &Draft| !of_badges(draft).is_empty() || !of_bursts(draft, snapshot, now).is_empty();
+        let (mut counting, mut others): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(counts);
+        if counting.is_empty() {
+            return others;
+        }
+        match self.try_count(&mut counting, snapshot, now).await {
+            Ok(()) => others.extend(counting),
+            Err(error) => {
+                tracing::warn!(%error, requests = counting.len(), "cannot count pushes; nothing was stored of what counts");
+                for draft in counting {
+                    self.take_back(draft.counted);
+                    answer(draft.answer, Err(IntakeError::Unavailable));
+                }
+            }
+        }
+        others
+    }
+
+    async fn try_count(&self, counting: &mut [Draft], snapshot: &Snapshot, now: DateTime<Utc>) -> sqlx::Result<()> {
+        self.mark_known(counting).await?;
+        let bursts = Tally::of(counting, |draft| of_bursts(draft, snapshot, now));
         if !bursts.is_empty() {
             let counts = self.add(&bursts).await?;
-            shorten(drafts, snapshot, &counts, now);
+            note(counting, |draft| of_bursts(draft, snapshot, now));
+            shorten(counting, snapshot, &counts, now);
         }
-        let badges = Tally::of(drafts, of_badges);
+        let badges = Tally::of(counting, of_badges);
         if !badges.is_empty() {
             let sums = self.add_badges(&badges).await?;
-            set_badges(drafts, sums);
+            note(counting, of_badges);
+            set_badges(counting, sums);
         }
         Ok(())
     }
 
-    /// Takes back what was counted for a request that was known already. In the background: nobody waits for it.
+    /// A message that is known already is not counted once more.
+    async fn mark_known(&self, counting: &mut [Draft]) -> sqlx::Result<()> {
+        let app_ids: Vec<i64> = counting.iter().map(|draft| draft.new.app_id.0).collect();
+        let message_ids: Vec<&str> = counting.iter().map(|draft| draft.new.message_id.as_str()).collect();
+        let parts: Vec<i32> = counting.iter().map(|draft| i32::from(draft.new.part)).collect();
+        let mut line = self.line.open().await?;
+        let are_known = store::notifications::are_known(&mut *line, &app_ids, &message_ids, &parts);
+        let known = bounded(STATEMENT_LIMIT, are_known).await;
+        let known = line.keep(known)?;
+        for (draft, is_known) in counting.iter_mut().zip(known) {
+            draft.is_known = is_known;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was counted for a request that was not stored. In the background: nobody waits for it.
     pub(super) fn take_back(&self, counted: Counts) {
         if counted.is_empty() {
             return;
         }
         let (database, tally) = (self.database.clone(), Tally::sum(counted.into_iter().map(|key| (key, 1))));
         self.tasks.spawn(async move {
-            let take_back = push_counts::take_back(&database.api, &tally.keys, &tally.pushes);
+            let take_back = push_counts::take_back(&database.pipeline, &tally.keys, &tally.pushes);
             if let Err(error) = bounded(STATEMENT_LIMIT, take_back).await {
-                tracing::warn!(%error, "cannot take back what was counted for a replay: a badge may be too high");
+                tracing::warn!(%error, "cannot take back what was counted and not stored: a count is too high");
             }
         });
     }
 
     async fn add(&self, tally: &Tally) -> sqlx::Result<HashMap<Counted, i32>> {
-        let mut line = self.line.open().await?;
-        let added = bounded(STATEMENT_LIMIT, push_counts::add(&mut *line, &tally.keys, &tally.pushes)).await;
-        Ok(tally.keys.iter().cloned().zip(line.keep(added)?).collect())
+        let mut tries = 1;
+        loop {
+            let mut line = self.line.open().await?;
+            let added = bounded(STATEMENT_LIMIT, push_counts::add(&mut *line, &tally.keys, &tally.pushes)).await;
+            match line.keep(added) {
+                Err(error) if tries < MAX_TRIES && store::is_transient(&error) => tries += 1,
+                added => return Ok(tally.keys.iter().cloned().zip(added?).collect()),
+            }
+        }
     }
 
     /// Adds to the badge counts; answers what was pushed to each device (app, user, device) in all.
@@ -81,15 +130,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Of all drafts; each remembers its own part.
-    fn of(drafts: &mut [Draft], keys: impl Fn(&Draft) -> Vec<(Counted, i32)>) -> Self {
-        let mut all = Vec::new();
-        for draft in drafts {
-            let own = keys(draft);
-            draft.counted.extend(own.iter().filter(|(_, pushes)| *pushes > 0).map(|(key, _)| key.clone()));
-            all.extend(own);
-        }
-        Self::sum(all.into_iter())
+    fn of(drafts: &[Draft], keys: impl Fn(&Draft) -> Vec<(Counted, i32)>) -> Self {
+        Self::sum(drafts.iter().flat_map(keys))
     }
 
     fn sum(keys: impl Iterator<Item = (Counted, i32)>) -> Self {
@@ -103,6 +145,14 @@ impl Tally {
 
     fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+}
+
+/// Notes in each draft what was counted for it.
+fn note(drafts: &mut [Draft], keys: impl Fn(&Draft) -> Vec<(Counted, i32)>) {
+    for draft in drafts {
+        let own = keys(draft);
+        draft.counted.extend(own.into_iter().filter(|(_, pushes)| *pushes > 0).map(|(key, _)| key));
     }
 }
 
@@ -125,7 +175,7 @@ fn of_user(draft: &Draft, user_id: &str, conversation_id: &str, since: DateTime<
 
 fn of_bursts(draft: &Draft, snapshot: &Snapshot, now: DateTime<Utc>) -> Vec<(Counted, i32)> {
     let settings = settings_of(snapshot, draft.new.app_id);
-    let Some(rule) = &settings.burst else { return Vec::new() };
+    let Some(rule) = &settings.burst.as_ref().filter(|_| !draft.is_known) else { return Vec::new() };
     let mut keys = Vec::new();
     for user in users(draft) {
         if let Some(conversation_id) = &draft.new.content.conversation_id {
@@ -150,7 +200,7 @@ fn shorten(drafts: &mut [Draft], snapshot: &Snapshot, counts: &HashMap<Counted, 
     };
     for draft in drafts.iter_mut().rev() {
         let settings = settings_of(snapshot, draft.new.app_id);
-        let Some(rule) = &settings.burst else { continue };
+        let Some(rule) = settings.burst.as_ref().filter(|_| !draft.is_known) else { continue };
         for user in users(draft) {
             if let Some(conversation_id) = draft.new.content.conversation_id.clone() {
                 let messages = count(of_user(draft, &user, &conversation_id, window_start(now, rule.window_s)));
@@ -174,7 +224,7 @@ fn shorten(drafts: &mut [Draft], snapshot: &Snapshot, counts: &HashMap<Counted, 
 fn of_badges(draft: &Draft) -> Vec<(Counted, i32)> {
     let apns = draft.new.content.offline_push_info.as_ref().and_then(|info| info.apns_info.as_ref());
     // A message that does not count shows the count all the same.
-    let pushes = i32::from(apns.and_then(|apns| apns.badge_mode) != Some(1));
+    let pushes = i32::from(apns.and_then(|apns| apns.badge_mode) != Some(1) && !draft.is_known);
     let counting = draft.chosen.iter().filter(|chosen| chosen.counts_badge);
     counting
         .map(|chosen| {

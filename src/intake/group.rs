@@ -16,7 +16,6 @@ use crate::dispatcher::Room;
 use crate::dispatcher::lane::{Held, Parcel};
 use crate::domain::app::AppSettings;
 use crate::domain::burst::TextVariant;
-use crate::domain::devices::DeviceKey;
 use crate::domain::id::{AppId, CertificateId, InstanceId, MAX_DELIVERIES, NotificationId};
 use crate::domain::notification::{Notification, SharedNotification};
 use crate::domain::routing::SkipReason;
@@ -37,9 +36,9 @@ pub(super) struct Plan {
     pub(super) expires_at: DateTime<Utc>,
     pub(super) parts: Vec<Part>,
     skipped: Vec<Skipped>,
-    counted: Counts,
-    /// Devices for whose users something older waits that it may replace.
-    superseding: Vec<DeviceKey>,
+    pub(super) counted: Counts,
+    /// Users for whom something waits that it may replace.
+    pub(super) has_waiting: HashSet<String>,
     /// Its content is stored: somebody gets it, or may get it later.
     is_kept: bool,
 }
@@ -47,17 +46,19 @@ pub(super) struct Plan {
 /// A request of which is known who gets it.
 pub(super) struct Draft {
     pub(super) new: NewNotification,
-    answer: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
+    pub(super) answer: tokio::sync::oneshot::Sender<Result<Accepted, IntakeError>>,
     pub(super) chosen: Vec<Chosen>,
     pub(super) skipped: Vec<Skipped>,
     /// What was counted for it, to be taken back if it was known already.
     pub(super) counted: Counts,
+    /// It was accepted before, as far as was asked.
+    pub(super) is_known: bool,
 }
 
 /// The deliveries of a plan that share a certificate and what is sent.
 pub(super) struct Part {
     /// With the text that these devices show.
-    notification: SharedNotification,
+    pub(super) notification: SharedNotification,
     variant: TextVariant,
     pub(super) certificate_id: CertificateId,
     pub(super) room: Room,
@@ -65,15 +66,6 @@ pub(super) struct Part {
 }
 
 impl Plan {
-    /// The devices on which it replaces what is older.
-    fn replacing(&self) -> Vec<DeviceKey> {
-        if self.notification.content.collapse_text().is_none() {
-            return Vec::new();
-        }
-        let held = self.parts.iter().flat_map(|part| &part.deliveries);
-        held.map(|held| (held.user_id.clone(), held.device_id.clone())).collect()
-    }
-
     fn deliveries(&self) -> usize {
         self.parts.iter().map(|part| part.deliveries.len()).sum()
     }
@@ -120,15 +112,11 @@ impl Worker {
             first_recipient = end;
             drafts.push(self.draft(waiting, devices, &snapshot));
         }
-        if let Err(error) = self.count(&mut drafts, &snapshot).await {
-            tracing::warn!(%error, requests = drafts.len(), "cannot count pushes; nothing was stored");
-            for draft in drafts {
-                answer(draft.answer, Err(IntakeError::Unavailable));
-            }
-            return;
+        let drafts = self.count(drafts, &snapshot).await;
+        let plans: Vec<Plan> = drafts.into_iter().map(|draft| self.plan(draft, &snapshot)).collect();
+        if !plans.is_empty() {
+            self.store(plans, judged_at).await;
         }
-        let plans = drafts.into_iter().map(|draft| self.plan(draft, &snapshot)).collect();
-        self.store(plans, judged_at).await;
     }
 
     async fn route(&self, group: &[Waiting]) -> sqlx::Result<Vec<RoutedDevice>> {
@@ -174,7 +162,8 @@ impl Worker {
         if new.content.title.trim().is_empty() {
             new.content.title = settings.default_title.to_string();
         }
-        let mut draft = Draft { answer, chosen: Vec::new(), skipped: Vec::new(), counted: Vec::new(), new };
+        let mut draft =
+            Draft { answer, chosen: Vec::new(), skipped: Vec::new(), counted: Vec::new(), is_known: false, new };
         for choice in choose(&draft.new, devices, &settings, snapshot, self.clock.now()) {
             match choice {
                 Choice::Push(chosen) => draft.chosen.push(chosen),
@@ -186,17 +175,18 @@ impl Worker {
 
     /// Decides everything else about it.
     fn plan(&self, draft: Draft, snapshot: &Snapshot) -> Plan {
-        let Draft { new, answer, chosen, skipped, counted } = draft;
+        let Draft { new, answer, chosen, skipped, counted, is_known: _ } = draft;
         let settings = settings_of(snapshot, new.app_id);
-        let notification_id = NotificationId::new(self.clock.now_ms(), rand::random());
+        let notification_id = self.ids.next(self.clock.now_ms());
         let content = new.content.clone();
         let notification = Arc::new(Notification { notification_id, app_id: new.app_id, content });
-        let superseding = superseding::devices(&chosen);
+        let waited_for = chosen.iter().filter(|chosen| chosen.has_waiting);
+        let has_waiting = waited_for.map(|chosen| chosen.user_id.clone()).collect();
         let was_online = |skip: &Skipped| matches!(skip.reason, SkipReason::Foreground | SkipReason::Background);
         let is_kept = !chosen.is_empty() || (settings.rescue_window_s > 0 && skipped.iter().any(was_online));
         let parts = self.parts(&notification, chosen, &settings, snapshot);
         let expires_at = notification.expires_at();
-        Plan { new, answer, notification, expires_at, parts, skipped, counted, superseding, is_kept }
+        Plan { new, answer, notification, expires_at, parts, skipped, counted, has_waiting, is_kept }
     }
 
     /// Groups deliveries by certificate and takes room for them in its lane.
@@ -253,8 +243,9 @@ impl Worker {
             Err(error) => {
                 tracing::error!(%error, requests = plans.len(), "cannot store notifications; nothing was stored");
                 let is_data = matches!(&error, sqlx::Error::Database(e) if is_about_the_data(e.code().as_deref()));
-                for plan in plans {
+                for mut plan in plans {
                     self.give_room_back(&plan);
+                    self.take_back(std::mem::take(&mut plan.counted));
                     answer(plan.answer, Err(if is_data { IntakeError::Refused } else { IntakeError::Unavailable }));
                 }
             }
@@ -291,6 +282,7 @@ impl Worker {
                 Vec::new()
             });
             for part in &plan.parts {
+                let collapse = part.notification.collapse_digest();
                 for held in &part.deliveries {
                     let rows = &mut group.deliveries;
                     rows.delivery_ids.push(held.delivery_id.0);
@@ -306,6 +298,7 @@ impl Worker {
                     rows.owned.push(part.room == Room::Reserved);
                     rows.priorities.push(plan.notification.content.priority.rank());
                     rows.text_variants.push(part.variant.stored());
+                    rows.collapses.push(collapse);
                 }
             }
             let skips: Vec<Skip> = plan
@@ -329,14 +322,14 @@ impl Worker {
                     telemetry::metrics::skipped(skip.reason, 1);
                 }
                 let notification_id = plan.notification.notification_id;
-                let devices = plan.replacing();
+                let replacing = superseding::of(&plan);
                 if stored.is_owner {
                     submit(&self.dispatcher, owner, plan.expires_at, plan.parts, judged_at);
                 } else {
                     // Given up by the others meanwhile: the deliveries wait unowned, for anyone.
                     self.give_room_back(&plan);
                 }
-                self.supersede(&plan.notification, plan.superseding, devices);
+                self.supersede(replacing);
                 answer(plan.answer, Ok(Accepted::New { notification_id, deliveries, skipped: plan.skipped }));
             } else {
                 self.give_room_back(&plan);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::directory::Directory;
 use crate::dispatcher::Dispatcher;
-use crate::domain::id::{AppId, NotificationId};
+use crate::domain::id::{AppId, NotificationId, NotificationIds};
 use crate::domain::notification::Content;
 use crate::domain::routing::SkipReason;
 use crate::store::Database;
@@ -131,6 +131,9 @@ struct Worker {
     line: Line,
     /// When an unknown certificate was last looked for.
     looked_at: Mutex<Option<Instant>>,
+    ids: NotificationIds,
+    superseding_places: Arc<Semaphore>,
+    superseding_turn: tokio::sync::Mutex<()>,
     directory: Arc<Directory>,
     dispatcher: Dispatcher,
     clock: Clock,
@@ -159,6 +162,9 @@ impl Intake {
             database,
             line,
             looked_at,
+            ids: NotificationIds::default(),
+            superseding_places: Arc::new(Semaphore::new(superseding::OUTSTANDING)),
+            superseding_turn: tokio::sync::Mutex::default(),
             directory,
             dispatcher,
             clock,

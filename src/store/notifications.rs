@@ -162,6 +162,8 @@ pub struct NewDeliveries {
     pub owned: Vec<bool>,
     pub priorities: Vec<i16>,
     pub text_variants: Vec<Option<i16>>,
+    /// What they replace; `None` for what replaces nothing.
+    pub collapses: Vec<Option<i64>>,
 }
 
 /// One element per trace row; a row tells of one user, or of several with lists in step.
@@ -263,14 +265,15 @@ pub async fn accept(
                WHERE octet_length(w.content) > 0 AND ((w.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE)),
            queued AS (
                INSERT INTO deliveries (delivery_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at, badge,
-                                       owner, priority, text_variant)
+                                       owner, priority, text_variant, collapse)
                SELECT n.delivery_id, n.app_id, n.certificate_id, n.user_id, n.device_id, n.token, n.due_at, n.expires_at, n.badge,
                    CASE WHEN n.owned THEN (SELECT o.instance_id FROM owner o) END, n.priority,
-                   n.text_variant
+                   n.text_variant, n.collapse
                FROM unnest($9::uuid[], $10::uuid[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::bool[], $20::smallint[], $31::smallint[])
+                           $16::timestamptz[], $17::timestamptz[], $18::int[], $19::bool[], $20::smallint[], $31::smallint[],
+                           $32::bigint[])
                    AS n(delivery_id, notification_id, app_id, certificate_id, user_id, device_id, token, due_at, expires_at,
-                        badge, owned, priority, text_variant)
+                        badge, owned, priority, text_variant, collapse)
                WHERE (n.notification_id IN (SELECT f.notification_id FROM fresh f)) IS TRUE),
            skips AS (
                INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, kind, reason, final,
@@ -312,6 +315,7 @@ pub async fn accept(
         &s.all_reasons as &[Option<String>],
         owner.0,
         &d.text_variants as &[Option<i16>],
+        &d.collapses as &[Option<i64>],
     )
     .fetch_all(db)
     .await?;
@@ -348,6 +352,29 @@ pub async fn find(db: impl PgExecutor<'_>, app_id: AppId, message_id: &str, part
         deliveries: row.deliveries,
         skipped: row.skipped,
     }))
+}
+
+/// Which of these messages were accepted within the time of their keys, in the order asked.
+pub async fn are_known(
+    db: impl PgExecutor<'_>,
+    app_ids: &[i64],
+    message_ids: &[&str],
+    parts: &[i32],
+) -> sqlx::Result<Vec<bool>> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce((SELECT true FROM message_keys k
+                            WHERE k.day = ANY (ARRAY[(now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date - 1,
+                                                     (now() AT TIME ZONE 'utc')::date - 2])
+                              AND k.app_id = m.app_id AND k.message_id = m.message_id AND k.part = m.part
+                            LIMIT 1), false) AS "is_known!"
+           FROM unnest($1::bigint[], $2::text[], $3::int[]) WITH ORDINALITY AS m(app_id, message_id, part, number)
+           ORDER BY m.number"#,
+        app_ids,
+        message_ids as &[&str],
+        parts,
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The parts of a message: every notification its id became, in the dedupe window.

@@ -25,6 +25,7 @@ const ACCEPT_DURATION: &str = "push_accept_duration_seconds";
 const INTAKE_GROUP: &str = "push_intake_group_size";
 const SESSION_EVENTS: &str = "push_session_events_total";
 const SESSION_GROUP: &str = "push_session_group_size";
+const SUPERSEDING_PASSED_OVER: &str = "push_superseding_passed_over_total";
 const RESCUED: &str = "push_deliveries_rescued_total";
 const RECORDED: &str = "push_results_recorded_total";
 const RECORD_FAILURES: &str = "push_record_failures_total";
@@ -78,6 +79,10 @@ fn describe() {
     describe_histogram!(INTAKE_GROUP, "Requests of one group commit");
     describe_counter!(SESSION_EVENTS, "Session events by type and result: applied, stale, refused");
     describe_histogram!(SESSION_GROUP, "Requests whose session changes were committed together");
+    describe_counter!(
+        SUPERSEDING_PASSED_OVER,
+        "Notifications whose older ones were left to be sent: too many waited for theirs to be ended"
+    );
     describe_counter!(RESCUED, "Deliveries made of what an open app missed, named by a disconnect by time-out");
     describe_counter!(RECORDED, "Results written by the recorder");
     describe_counter!(RECORD_FAILURES, "Tries to write results that failed; results are kept and tried again");
@@ -125,6 +130,10 @@ pub fn delivery_ended(outcome: &'static str) {
 
 pub fn expired_waiting(count: u64) {
     counter!(ENDED, "outcome" => "expired").increment(count);
+}
+
+pub fn superseding_passed_over() {
+    counter!(SUPERSEDING_PASSED_OVER).increment(1);
 }
 
 pub fn cancelled_waiting(count: u64) {

@@ -52,7 +52,7 @@ async fn a_waiting_message_is_superseded_by_a_newer_one_of_its_conversation(pool
 async fn a_message_in_a_slow_lane_is_superseded_there(pool: PgPool) {
     let world = World::start(pool).await;
     world.killed_phone("bob", "phone", "token-1").await;
-    // One call at a time, and the first hangs a while.
+    // One call a second.
     let path = format!("/v1/apps/{APP}/certificates/{}", crate::world::CERTIFICATE);
     world.patch(&path, &json!({"rate_limit": 1})).await.ok();
     let mut sent = Vec::new();
@@ -81,6 +81,49 @@ async fn a_message_that_fails_while_a_newer_one_arrives_is_not_tried_again(pool:
     let outcomes = world.outcomes(&older).await;
     assert!(outcomes == json!({"cancelled": 1}) || outcomes == json!({"vendor_fault": 1}), "{outcomes}");
     assert_eq!(bodies(&world, "token-1").await, ["two"], "the older one would have replaced it");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn of_messages_that_come_in_at_the_same_moment_the_last_is_the_newest(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.killed_phone("bob", "phone", "token-1").await;
+    for round in 1..=3 {
+        let messages: Vec<Value> =
+            (1..=8).map(|number| world.message("bob", room(&format!("{round}.{number}")))).collect();
+        let batch = json!({"notifications": messages});
+        let answer = world.post(&format!("/v1/apps/{APP}/notifications:batch"), &batch).await.ok();
+        let ids: Vec<&str> = answer["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| result["accepted"]["notification_id"].as_str().unwrap_or_else(|| panic!("{result}")))
+            .collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert_eq!(world.outcomes(ids[7]).await, json!({"accepted": 1}));
+        world.idle().await;
+        assert_eq!(bodies(&world, "token-1").await.last().unwrap(), &format!("{round}.8"));
+    }
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_fails_while_a_newer_one_is_queued_in_the_database_is_not_sent_after_it(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.killed_phone("bob", "phone", "token-1").await;
+    let late = Misbehaviour::SlowCode { code: "10001".into(), pause: std::time::Duration::from_secs(1) };
+    world.vendor.fault(Fault::once(late));
+    let older = world.sent("bob", room("one")).await;
+    until("the call", || async { (!world.vendor.calls().is_empty()).then_some(()) }).await;
+    world.certificate_verb("pause").await;
+    let newer = world.sent("bob", room("two")).await;
+    let alone = world.sent("bob", json!({"conversation_id": "other", "body": "three"})).await;
+    assert_eq!(ended(&world, &older, "cancelled").await, ["superseded_by_newer"]);
+    world.certificate_verb("resume").await;
+    for notification in [&newer, &alone] {
+        assert_eq!(world.outcomes(notification).await, json!({"accepted": 1}));
+    }
+    let mut shown = bodies(&world, "token-1").await;
+    shown.sort();
+    assert_eq!(shown, ["three", "two"]);
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
@@ -141,14 +184,7 @@ async fn a_user_gets_no_more_in_a_minute_than_the_app_allows_and_replays_do_not_
     for _ in 0..5 {
         world.post_notification(&first).await.ok();
     }
-    until("the replays taken back", || async {
-        let counted: i32 = sqlx::query_scalar("SELECT coalesce(sum(pushes), 0)::int FROM push_counts")
-            .fetch_one(&world.pool)
-            .await
-            .unwrap();
-        (counted == 1).then_some(())
-    })
-    .await;
+    assert_eq!(counted(&world).await, 1, "replays are not even counted");
     for _ in 0..2 {
         assert_eq!(world.notify("bob", plain()).await["deliveries"], 1);
     }
@@ -161,13 +197,33 @@ async fn a_user_gets_no_more_in_a_minute_than_the_app_allows_and_replays_do_not_
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_could_not_be_stored_was_not_counted(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"badge": "server", "burst": {"after": 2, "max_per_minute": 60}})).await;
+    world.killed_phone("bob", "phone", "token-1").await;
+    let refuse = "ALTER TABLE deliveries ADD CONSTRAINT nobody CHECK (user_id <> 'bob')";
+    sqlx::query(refuse).execute(&world.pool).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(world.post_notification(&world.message("bob", room("lost"))).await.status, 500);
+    }
+    until("the counts taken back", || async { (counted(&world).await == 0).then_some(()) }).await;
+    sqlx::query("ALTER TABLE deliveries DROP CONSTRAINT nobody").execute(&world.pool).await.unwrap();
+    let notification = world.sent("bob", room("stored")).await;
+    assert_eq!(world.outcomes(&notification).await, json!({"accepted": 1}));
+    assert_eq!(bodies(&world, "token-1").await, ["stored"]);
+}
+
+async fn counted(world: &World) -> i32 {
+    sqlx::query_scalar("SELECT coalesce(sum(pushes), 0)::int FROM push_counts").fetch_one(&world.pool).await.unwrap()
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn without_a_rule_nothing_is_counted(pool: PgPool) {
     let world = World::start(pool).await;
     world.killed_phone("bob", "phone", "token-1").await;
     for _ in 0..3 {
         world.outcomes(&id(&world.notify("bob", room("same")).await)).await;
     }
-    let counted: i64 = sqlx::query_scalar("SELECT count(*) FROM push_counts").fetch_one(&world.pool).await.unwrap();
-    assert_eq!(counted, 0);
+    assert_eq!(counted(&world).await, 0);
     assert_eq!(bodies(&world, "token-1").await, ["same", "same", "same"]);
 }

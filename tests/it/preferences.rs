@@ -128,6 +128,18 @@ async fn hidden_contents_do_not_reach_the_vendor_and_others_get_theirs(pool: PgP
     assert_eq!(world.outcomes(&notification).await, json!({"accepted": 2}));
     assert_eq!((world.vendor.inbox("token-1").len(), shown("token-1")), (2, hidden));
     assert_eq!(shown("token-2").1, "secret");
+    // Also when the wish came while it waited, and another device gets the same message.
+    world.certificate_verb("pause").await;
+    let both = json!({"to": [{"user_id": "alice"}, {"user_id": "bob"}], "title": "Carol", "body": "secret too"});
+    let notification = id(&world.notify("", both).await);
+    world.put(&of("alice"), &json!({})).await.ok();
+    world.put(&of("bob"), &json!({"hide_content": true})).await.ok();
+    let alone = world.sent("bob", json!({"title": "Carol", "body": "secret again"})).await;
+    world.certificate_verb("resume").await;
+    assert_eq!(world.outcomes(&notification).await, json!({"accepted": 2}));
+    assert_eq!(world.outcomes(&alone).await, json!({"accepted": 1}));
+    let secrets = world.vendor.inbox("token-2").iter().filter(|message| message.body.contains("secret")).count();
+    assert_eq!((secrets, world.vendor.inbox("token-2").len()), (2, 4), "what came before the wish");
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
