@@ -17,6 +17,7 @@ mod recent;
 mod recorder;
 mod revocations;
 mod sweeper;
+mod weigh;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
