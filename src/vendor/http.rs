@@ -1,15 +1,16 @@
-//! The one place where clients for vendor calls are built, and the one reader of their answers.
+//! Clients for vendor calls by HTTP/1.1, and what an answer is; HTTP/2 has its own in [`http2`](super::http2).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 
 use super::outcome::{Outcome, Reason};
+use super::tls::TlsError;
 
 /// The most of an answer that is read.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How vendor connections are made.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub enum HttpClientError {
     ReadCa { path: String, source: std::io::Error },
     #[error("no usable HTTP client: {0}")]
     Build(#[from] reqwest::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("not a host: {0}")]
+    Host(String),
 }
 
 /// Builds an HTTP/1.1 client.
@@ -40,27 +45,6 @@ pub fn client(options: &HttpOptions) -> Result<Client, HttpClientError> {
         .pool_max_idle_per_host(options.idle_connections)
         .pool_idle_timeout(Duration::from_mins(1))
         .http1_only();
-    Ok(builder.build()?)
-}
-
-/// Builds a client that is one HTTP/2 connection for each host: kept open for days, asked by PING whether it is alive, also
-/// while nothing is sent. It resends nothing by itself: the adapter decides.
-/// # Errors
-/// As [`client`]; an `identity` whose key does not fit its certificate.
-pub fn http2_client(options: &HttpOptions, identity: Option<Identity>) -> Result<Client, HttpClientError> {
-    /// Other senders ask every 15 to 60 s; a dead connection is found this much and the next later.
-    const PING_EVERY: Duration = Duration::from_secs(20);
-    const PING_TIMEOUT: Duration = Duration::from_secs(5);
-    let mut builder = bare(options)?
-        .pool_idle_timeout(None)
-        .http2_prior_knowledge()
-        .http2_keep_alive_interval(PING_EVERY)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .http2_keep_alive_while_idle(true)
-        .retry(reqwest::retry::never());
-    if let Some(identity) = identity {
-        builder = builder.identity(identity);
-    }
     Ok(builder.build()?)
 }
 
@@ -98,7 +82,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(outcome: Outcome) -> Self {
+    pub(super) fn new(outcome: Outcome) -> Self {
         Self { outcome, is_unprocessed: false }
     }
 }
@@ -138,26 +122,5 @@ fn failure(error: &reqwest::Error) -> Failure {
     if error.is_connect() {
         return Failure::new(unreachable("no connection"));
     }
-    match http2_error(error) {
-        Some(told) if told.is_remote() && told.is_go_away() => {
-            Failure { outcome: unreachable("GOAWAY"), is_unprocessed: true }
-        }
-        Some(told) if told.is_remote() && told.reason() == Some(h2::Reason::REFUSED_STREAM) => {
-            Failure { outcome: unreachable("REFUSED_STREAM"), is_unprocessed: true }
-        }
-        Some(told) if told.is_remote() && told.is_reset() => Failure::new(unreachable("RST_STREAM")),
-        _ => Failure::new(unreachable("connection broke")),
-    }
-}
-
-/// The HTTP/2 error at the bottom of it, if there is one.
-fn http2_error(error: &reqwest::Error) -> Option<&h2::Error> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<h2::Error>() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
+    Failure::new(unreachable("connection broke"))
 }

@@ -9,6 +9,7 @@ pub mod apns;
 mod call;
 pub mod fit;
 pub mod http;
+pub mod http2;
 pub mod huawei;
 mod lenient;
 pub mod meizu;
@@ -21,6 +22,7 @@ pub mod shared;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod vivo;
 pub mod xiaomi;
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Request, RequestBuilder};
 use serde::Serialize;
@@ -43,6 +44,11 @@ pub(super) fn rendered(
 ) -> Vec<RenderedRequest> {
     let built = requests.into_iter().filter_map(|request| request.build().ok());
     built.map(|request| taken_apart(&request, json_fields)).collect()
+}
+
+/// The same of a request that goes out over [`http2`](super::http2).
+pub(super) fn rendered_http2(request: http::Request<Bytes>) -> Option<RenderedRequest> {
+    Some(taken_apart(&Request::try_from(request).ok()?, &[]))
 }
 
 fn taken_apart(request: &Request, json_fields: &[&str]) -> RenderedRequest {

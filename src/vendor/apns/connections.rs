@@ -1,13 +1,14 @@
-//! The HTTP/2 connections of one credential to one host. A reqwest client is one connection for a host; several carry more.
+//! The HTTP/2 connections of one credential to one host: several carry more than one.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Identity};
 use tokio::sync::Semaphore;
 
-use crate::vendor::http::{HttpClientError, HttpOptions, http2_client};
+use crate::vendor::http::{HttpClientError, HttpOptions};
+use crate::vendor::http2::{Endpoint, Http2};
+use crate::vendor::tls::{Identity, http2_connector};
 
 /// A connection is not replaced again sooner: Apple takes frequent opening and closing for an attack.
 pub(super) const LEAST_AGE: Duration = Duration::from_secs(1);
@@ -21,8 +22,7 @@ pub(super) struct Connections {
     slots: Arc<Semaphore>,
     /// Where the search for the least busy one begins, so that light traffic is spread too.
     turn: AtomicUsize,
-    options: HttpOptions,
-    identity: Option<Identity>,
+    endpoint: Arc<Endpoint>,
 }
 
 #[derive(Debug)]
@@ -33,14 +33,15 @@ struct Connection {
 
 #[derive(Debug)]
 struct Opened {
-    client: Client,
+    client: Http2,
     at: Instant,
     /// Milliseconds from `at` to the last answer that came over it.
     answered_ms: AtomicU64,
 }
 
 impl Opened {
-    fn now(client: Client) -> Self {
+    fn now(endpoint: &Arc<Endpoint>) -> Self {
+        let client = Http2::new(Arc::clone(endpoint));
         Self { client, at: Instant::now(), answered_ms: AtomicU64::new(0) }
     }
 
@@ -60,19 +61,23 @@ pub(super) struct Lease<'a> {
 impl Connections {
     /// `count` connections, made when first used, with at most `streams` requests in flight on each.
     pub(super) fn open(
+        base_url: &str,
         options: &HttpOptions,
         identity: Option<Identity>,
         count: usize,
         streams: usize,
     ) -> Result<Self, HttpClientError> {
-        let open = || {
-            let client = http2_client(options, identity.clone())?;
-            let current = Mutex::new(Arc::new(Opened::now(client)));
-            Ok(Connection { current, in_flight: AtomicUsize::new(0) })
+        let tls = http2_connector(options.extra_ca_file.as_deref(), identity)?;
+        let endpoint = Endpoint::new(base_url, tls, options.connect_timeout, options.call_timeout)
+            .ok_or_else(|| HttpClientError::Host(base_url.to_owned()))?;
+        let endpoint = Arc::new(endpoint);
+        let open = |_| {
+            let current = Mutex::new(Arc::new(Opened::now(&endpoint)));
+            Connection { current, in_flight: AtomicUsize::new(0) }
         };
-        let all = (0..count.max(1)).map(|_| open()).collect::<Result<Vec<_>, HttpClientError>>()?;
+        let all: Vec<Connection> = (0..count.max(1)).map(open).collect();
         let slots = Arc::new(Semaphore::new(all.len() * streams));
-        Ok(Self { all, slots, turn: AtomicUsize::new(0), options: options.clone(), identity })
+        Ok(Self { all, slots, turn: AtomicUsize::new(0), endpoint })
     }
 
     /// One permit for each stream of all connections.
@@ -95,18 +100,9 @@ impl Connections {
 
 impl Connections {
     fn replace(&self, connection: &Connection, used: &Arc<Opened>, least_age: Duration) {
-        if !Arc::ptr_eq(&connection.opened(), used) || used.at.elapsed() < least_age {
-            return;
-        }
-        // Not under the lock: it reads files.
-        match http2_client(&self.options, self.identity.clone()) {
-            Ok(client) => {
-                let mut current = connection.current.lock().unwrap_or_else(PoisonError::into_inner);
-                if Arc::ptr_eq(&current, used) {
-                    *current = Arc::new(Opened::now(client));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "no new connection; the old one stays"),
+        let mut current = connection.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, used) && used.at.elapsed() >= least_age {
+            *current = Arc::new(Opened::now(&self.endpoint));
         }
     }
 }
@@ -118,7 +114,7 @@ impl Connection {
 }
 
 impl Lease<'_> {
-    pub(super) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Http2 {
         &self.opened.client
     }
 
@@ -164,7 +160,7 @@ mod tests {
         let timeout = Duration::from_secs(1);
         let options =
             HttpOptions { connect_timeout: timeout, call_timeout: timeout, idle_connections: 1, extra_ca_file: None };
-        Connections::open(&options, None, count, streams).unwrap()
+        Connections::open("https://push.example.com", &options, None, count, streams).unwrap()
     }
 
     #[tokio::test]
@@ -184,7 +180,7 @@ mod tests {
     async fn a_connection_without_any_answer_is_taken_for_dead() {
         let pool = pool(1, 10);
         let old = Instant::now().checked_sub(OLD).unwrap();
-        let aged = Opened { at: old, ..Opened::now(pool.lease().client().clone()) };
+        let aged = Opened { at: old, ..Opened::now(&pool.endpoint) };
         *pool.all[0].current.lock().unwrap() = Arc::new(aged);
         let (slow, quick) = (pool.lease(), pool.lease());
         quick.answered();

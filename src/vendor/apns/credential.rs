@@ -10,10 +10,9 @@ use x509_parser::der_parser::ber::BerObjectContent;
 use x509_parser::der_parser::parse_der;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::ConnectError;
 use super::account::Account;
 use crate::secrets::sha256;
-use crate::vendor::http::HttpClientError;
+use crate::vendor::tls::{Identity, TlsError, http2_connector};
 
 /// The topics a certificate may be used for: a sequence of texts and of lists of texts.
 const TOPICS_EXTENSION: &str = "1.2.840.113635.100.6.3.6";
@@ -174,9 +173,8 @@ impl ClientCertificate {
     }
 
     /// As the TLS client takes it.
-    pub(super) fn identity(&self) -> Result<reqwest::Identity, ConnectError> {
-        reqwest::Identity::from_pem(self.pem.expose_secret().as_bytes())
-            .map_err(|error| ConnectError::Http(HttpClientError::Build(error)))
+    pub(super) fn identity(&self) -> Result<Identity, TlsError> {
+        Identity::from_pem(self.pem.expose_secret().as_bytes())
     }
 
     fn check(&self, topic: &str, now: DateTime<Utc>) -> Result<(), CredentialError> {
@@ -195,7 +193,7 @@ impl ClientCertificate {
         let field = if self.field == "p12" { "p12" } else { "key_pem" };
         let wrong = || CredentialError::new(field, "is not the private key of the certificate");
         let identity = self.identity().map_err(|_| wrong())?;
-        reqwest::Client::builder().identity(identity).build().map(drop).map_err(|_| wrong())
+        http2_connector(None, Some(identity)).map(drop).map_err(|_| wrong())
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, RequestBuilder};
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::{Method, Request, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -24,9 +24,9 @@ use provider_token::ProviderToken;
 
 use super::account::read;
 use super::fit::{Counting, TextLimit};
-use super::http::{HttpClientError, HttpOptions, Reply};
+use super::http::{HttpClientError, HttpOptions};
 use super::outcome::{Outcome, Reason};
-use super::preview::{RenderedRequest, masked, rendered};
+use super::preview::{RenderedRequest, masked, rendered_http2};
 use super::registry::{Adapter, Built, Fields, Kit};
 use super::shared::Shared;
 use super::{Limits, Push, QuotaReset, RateUnit, Target, Vendor};
@@ -107,9 +107,9 @@ impl Connector {
         let connections = self.pools.get_or_make((base_url.to_owned(), digest), || {
             let identity = match &credential {
                 Credential::Key(_) => None,
-                Credential::Certificate(certificate) => Some(certificate.identity()?),
+                Credential::Certificate(certificate) => Some(certificate.identity().map_err(HttpClientError::Tls)?),
             };
-            let pool = Connections::open(&self.http, identity, self.connections, self.streams_per_connection)?;
+            let pool = Connections::open(base_url, &self.http, identity, self.connections, self.streams_per_connection)?;
             Ok::<_, ConnectError>(pool)
         })?;
         let topic = HeaderValue::from_str(&account.topic).map_err(|_| ConnectError::Topic)?;
@@ -159,11 +159,14 @@ impl Vendor for Apns {
     fn preview(&self, push: &Push, targets: &[Target]) -> Vec<RenderedRequest> {
         let Some(payload) = self.payload(push) else { return Vec::new() };
         let authorization = self.token.as_ref().map(|_| MASKED_TOKEN);
-        let connection = self.connections.lease();
-        let requests = masked(targets)
-            .into_iter()
-            .map(|target| self.request(connection.client(), authorization.as_ref(), push, &target, payload.clone()));
-        rendered(requests, &[])
+        // What masks a token cannot stand in an address: it is put there afterwards.
+        let one = |target: Target| {
+            let unnamed = Target { token: String::new(), ..target.clone() };
+            let mut shown = rendered_http2(self.request(authorization.as_ref(), push, &unnamed, payload.clone())?)?;
+            shown.url.push_str(&target.token);
+            Some(shown)
+        };
+        masked(targets).into_iter().filter_map(one).collect()
     }
 }
 
@@ -176,20 +179,19 @@ impl Apns {
 
     fn request(
         &self,
-        client: &Client,
         authorization: Option<&HeaderValue>,
         push: &Push,
         target: &Target,
         payload: Bytes,
-    ) -> RequestBuilder {
-        let request = client
-            .post(format!("{}/3/device/{}", self.base_url, target.token))
-            .headers(encode::headers(&self.topic, &self.defaults, push, target))
-            .body(payload);
-        match authorization {
-            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
-            None => request,
+    ) -> Option<Request<Bytes>> {
+        let mut request = Request::new(payload);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::try_from(format!("{}/3/device/{}", self.base_url, target.token)).ok()?;
+        *request.headers_mut() = encode::headers(&self.topic, &self.defaults, push, target);
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
+        Some(request)
     }
 
     async fn send_one(&self, push: &Push, target: &Target) -> Outcome {
@@ -204,8 +206,10 @@ impl Apns {
                 Err(error) => return Outcome::new(Reason::CertificateRefused).with_code(error.to_string()),
             };
             let connection = self.connections.lease();
-            let request = self.request(connection.client(), authorization.as_ref(), push, target, payload.clone());
-            let reply = match Reply::fetch(request).await {
+            let Some(request) = self.request(authorization.as_ref(), push, target, payload.clone()) else {
+                return Outcome::new(Reason::TokenMalformed).with_code("cannot stand in an address, not sent");
+            };
+            let reply = match connection.client().fetch(request).await {
                 Ok(reply) => reply,
                 Err(failure) if failure.is_unprocessed && resends < RESENDS => {
                     resends += 1;

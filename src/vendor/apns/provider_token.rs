@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use reqwest::header::HeaderValue;
+use http::header::HeaderValue;
 use serde::Serialize;
 
 use super::credential::{CredentialError, Key};
