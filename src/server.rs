@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::api::{self, Api, FailedLogins, KeyUse};
+use crate::api::{self, Api, Parts, FailedLogins, KeyUse};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::directory::Directory;
@@ -128,7 +128,7 @@ impl Server {
             stop_background.clone(),
         ));
         let ingest = Ingest::start(database.clone(), dispatcher.clone(), clock.clone(), &background, &stop_background);
-        let router = api::router(Api {
+        let router = api::router(Api::new(Parts {
             database: database.clone(),
             directory: Arc::clone(&directory),
             dispatcher: dispatcher.clone(),
@@ -138,7 +138,7 @@ impl Server {
             failed_logins: Arc::new(FailedLogins::new(settings.security.failed_logins_per_minute)),
             key_use,
             request_timeout: Duration::from_secs(settings.server.request_timeout_s),
-        });
+        }));
         let stop_http = CancellationToken::new();
         let http = tokio::spawn(serve(listener, router, stop_http.clone()));
         let stop_deadline = Duration::from_secs(settings.server.stop_deadline_s);

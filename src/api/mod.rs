@@ -23,6 +23,7 @@ mod session_events;
 mod tencent_callback;
 mod trace;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,9 +50,20 @@ pub use auth::{Caller, FailedLogins, KeyUse};
 pub use error::{ApiError, Problem};
 pub use openapi::document as openapi_document;
 
-/// What handlers work with; cloning shares it.
+/// What handlers work with, shared: each request clones it some times.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the server that the API uses.
+pub struct Parts {
     pub database: Database,
     pub directory: Arc<Directory>,
     pub dispatcher: Dispatcher,
@@ -64,6 +76,11 @@ pub struct Api {
 }
 
 impl Api {
+    /// Of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// The app a path names.
     async fn app(&self, app_id: AppId) -> Result<Arc<App>, ApiError> {
         let find = || self.directory.snapshot().apps.get(&app_id).cloned();

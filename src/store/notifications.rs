@@ -247,7 +247,8 @@ pub async fn accept(
                FROM wanted w, clock c
                WHERE c.is_early
                  AND NOT EXISTS (SELECT FROM message_keys k
-                                 WHERE k.day = c.day - 2 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
+                                 WHERE k.day = (SELECT day - 2 FROM clock) AND k.app_id = w.app_id
+                                   AND k.message_id = w.message_id AND k.part = w.part)
                ON CONFLICT DO NOTHING RETURNING notification_id),
            fresh AS (
                INSERT INTO message_keys (day, app_id, message_id, part, body_hash, notification_id, deliveries, skipped)
@@ -255,9 +256,11 @@ pub async fn accept(
                FROM wanted w, clock c
                WHERE ((NOT c.is_early OR w.notification_id IN (SELECT y.notification_id FROM yesterdays y)) IS TRUE)
                  AND NOT EXISTS (SELECT FROM message_keys k
-                                 WHERE k.day = c.day - 1 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
+                                 WHERE k.day = (SELECT day - 1 FROM clock) AND k.app_id = w.app_id
+                                   AND k.message_id = w.message_id AND k.part = w.part)
                  AND NOT EXISTS (SELECT FROM message_keys k
-                                 WHERE k.day = c.day - 2 AND k.app_id = w.app_id AND k.message_id = w.message_id AND k.part = w.part)
+                                 WHERE k.day = (SELECT day - 2 FROM clock) AND k.app_id = w.app_id
+                                   AND k.message_id = w.message_id AND k.part = w.part)
                ON CONFLICT DO NOTHING RETURNING notification_id),
            contents AS (
                INSERT INTO notification_contents (notification_id, app_id, content)
