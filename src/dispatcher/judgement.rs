@@ -11,6 +11,7 @@ use super::attempt::{end, told};
 use super::lane::{Held, Lane, Parcel};
 use super::recorder::{Entry as Result_, RowChange};
 use crate::domain::app::AppSettings;
+use crate::domain::burst::TextVariant;
 use crate::domain::id::CertificateId;
 use crate::domain::notification::Notification;
 use crate::domain::preferences::Notify;
@@ -71,7 +72,10 @@ pub(super) async fn judge_again(
             of_user.push(device);
         }
     }
+    let mut hiding = Vec::new();
     for (mut held, of_user) in std::mem::take(&mut parcel.deliveries).into_iter().zip(of_users) {
+        let preferences = of_user.first().and_then(RoutedDevice::preferences);
+        let hides = preferences.is_some_and(|preferences| preferences.hide_content);
         let (token, certificate_id) = match standing(&held, of_user, &wishes, &settings, now) {
             Ok(found) => found,
             Err(reason) => {
@@ -82,13 +86,23 @@ pub(super) async fn judge_again(
         };
         // The device reported another token while the delivery waited: it goes there.
         held.token = token;
-        if certificate_id == lane.certificate_id.0 {
-            parcel.deliveries.push(held);
-        } else {
+        if certificate_id != lane.certificate_id.0 {
             reroute(inner, lane, &parcel.notification, held, CertificateId(certificate_id)).await;
+        } else if hides {
+            hiding.push(held);
+        } else {
+            parcel.deliveries.push(held);
         }
     }
     parcel.judged_at = judged_at;
+    if !hiding.is_empty() {
+        // The user may hide contents only since it was accepted. Another text is another call.
+        let notification = parcel.notification.showing(TextVariant::Hidden, &settings);
+        let shown = std::mem::replace(parcel, Parcel { notification, deliveries: hiding, ..*parcel });
+        if !shown.deliveries.is_empty() {
+            lane.push_front(shown);
+        }
+    }
     Judgement::Renewed
 }
 
