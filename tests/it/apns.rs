@@ -498,8 +498,13 @@ async fn the_server_counts_the_badge_from_the_last_unread_and_reading_lowers_it(
     push(json!({"conversation_id": "a", "to": [{"user_id": "alice", "badge": 99}]})).await;
     push(json!({"conversation_id": "a"})).await;
     push(json!({"conversation_id": "b"})).await;
-    let silent = json!({"ApnsInfo": {"BadgeMode": 1}});
-    push(json!({"conversation_id": "b", "offline_push_info": silent})).await;
+    let silent = json!({"conversation_id": "b", "offline_push_info": {"ApnsInfo": {"BadgeMode": 1}}});
+    for (fields, badge) in [(json!({"conversation_id": "b"}), 9), (silent.clone(), 8)] {
+        let body = apns.message("alice", fields);
+        let explained = apns.post(&format!("/v1/apps/{APP}/notifications:explain"), &body).await.ok();
+        assert_eq!(explained["recipients"][0]["devices"][0]["delivery"]["badge"], badge, "in a dry run");
+    }
+    push(silent).await;
     assert_eq!(badges(&apns), [Some(6), Some(7), Some(8), None], "the last leaves the number as it is");
     // Read elsewhere: the two of that conversation count no longer.
     assert_eq!(apns.events(&event("read", json!({"conversation_id": "a"}))).await, ["applied"]);
