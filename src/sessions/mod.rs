@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use self::follow_up::follow_up;
+use self::follow_up::{Noted, follow_up};
 use crate::clock::Clock;
 use crate::directory::{Directory, Snapshot};
 use crate::dispatcher::Dispatcher;
@@ -24,7 +24,7 @@ use crate::domain::session::{Applied, Device, Event, EventType, Platform, Report
 use crate::store::apps::App;
 use crate::store::devices::{LIVE_TOKEN, Touched};
 use crate::store::line::{WORK_LIMIT, bounded};
-use crate::store::push_counts::{Anew, Counted};
+use crate::store::push_counts::Counted;
 use crate::store::{self, Database};
 use crate::telemetry;
 
@@ -150,8 +150,7 @@ async fn try_apply(database: &Database, context: &Context<'_>, changes: &[Change
     let mut transaction = database.sessions.begin().await?;
     let mut results = Vec::with_capacity(changes.len());
     let mut all_revoked = Vec::new();
-    let (mut cancelled, mut rescued, mut counted) = (0, 0, Vec::new());
-    let mut anew = Anew::default();
+    let (mut cancelled, mut noted) = (0, Noted::default());
     for part in changes.chunks(step) {
         let rows = store::devices::lock_touched(&mut transaction, app.app_id, &touched(part, app)).await?;
         let mut devices = Devices::new(rows, now, &app.settings);
@@ -160,19 +159,16 @@ async fn try_apply(database: &Database, context: &Context<'_>, changes: &[Change
         }
         write(&mut transaction, app, &devices).await?;
         cancelled += cancel_waiting(&mut transaction, app, &devices, now).await?;
-        let applied: Vec<&Event> =
-            part.iter().zip(&results[results.len() - part.len()..]).filter_map(applied).collect();
-        let followed = follow_up(&mut transaction, context, &devices, &applied, &mut anew).await?;
-        cancelled += followed.cancelled;
-        rescued += followed.rescued;
-        counted.extend(followed.counted);
+        let applied = part.iter().zip(&results[results.len() - part.len()..]).filter_map(applied);
+        noted.note(context, &devices, applied);
         all_revoked.extend(devices.revoked().cloned());
     }
-    store::push_counts::begin_anew(&mut transaction, app.app_id, &anew).await?;
+    let events: Vec<&Event> = changes.iter().zip(&results).filter_map(applied).collect();
+    let followed = follow_up(&mut transaction, context, noted, &events).await?;
     transaction.commit().await?;
-    telemetry::metrics::cancelled_waiting(cancelled);
-    telemetry::metrics::rescued(rescued);
-    Ok(Done { results, revoked: all_revoked, rescued, counted })
+    telemetry::metrics::cancelled_waiting(cancelled + followed.cancelled);
+    telemetry::metrics::rescued(followed.rescued);
+    Ok(Done { results, revoked: all_revoked, rescued: followed.rescued, counted: followed.counted })
 }
 
 /// The event of a change, if it was applied.

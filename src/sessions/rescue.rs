@@ -5,23 +5,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::TimeDelta;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Context;
 use super::badges::Badges;
+use super::follow_up::Noted;
 use super::replacing::Rivals;
 use crate::domain::burst::TextVariant;
-use crate::domain::devices::Devices;
 use crate::domain::id::NotificationId;
 use crate::domain::notification::{Content, Notification};
 use crate::domain::routing::{Candidate, by_device};
 use crate::domain::session::{Binding, Device, Event, MessageKey};
 use crate::domain::skip::CancelReason;
 use crate::store;
-use crate::store::push_counts::{Anew, Counted};
+use crate::store::push_counts::Counted;
 use crate::store::rescues::{self, Asked, Rescued};
 
 /// The clocks of two servers differ by less.
@@ -45,14 +44,13 @@ type Lost<'a> = (&'a Device, &'a Binding);
 pub(super) async fn rescue(
     transaction: &mut PgConnection,
     context: &Context<'_>,
-    devices: &Devices<'_>,
+    noted: &Noted,
     events: &[&Event],
-    anew: &Anew,
 ) -> sqlx::Result<Saved> {
     let (app, now) = (context.app, context.now);
     let window = app.settings.rescue_window();
     let lost: Vec<(Lost<'_>, &Event)> =
-        events.iter().filter_map(|event| Some((lost(context, devices, event)?, *event))).collect();
+        events.iter().filter_map(|event| Some((lost(context, noted, event)?, *event))).collect();
     if lost.is_empty() || window.is_zero() {
         return Ok(Saved::default());
     }
@@ -80,7 +78,7 @@ pub(super) async fn rescue(
     let lost: HashMap<(&str, &str), Lost<'_>> =
         lost.into_iter().map(|(lost, _)| ((&*lost.0.user_id, &*lost.0.device_id), lost)).collect();
     let targets: Vec<&Device> = lost.values().map(|(device, _)| *device).collect();
-    let mut badges = Badges::of(&mut *transaction, app, context.snapshot, &targets, anew).await?;
+    let mut badges = Badges::of(&mut *transaction, app, context.snapshot, &targets, &noted.anew).await?;
     let users: BTreeSet<&str> = missed.iter().map(|one| one.user_id).collect();
     let users: Vec<&str> = users.into_iter().collect();
     let preferences = store::preferences::of_users(&mut *transaction, app.app_id, &users).await?;
@@ -113,11 +111,11 @@ pub(super) async fn rescue(
 }
 
 /// The device of an event, if a push may go to it now.
-fn lost<'a>(context: &Context<'_>, devices: &'a Devices<'_>, event: &Event) -> Option<Lost<'a>> {
+fn lost<'a>(context: &Context<'_>, noted: &'a Noted, event: &Event) -> Option<Lost<'a>> {
     if event.unacked.is_empty() {
         return None;
     }
-    let device = devices.get(&event.user_id, &event.device_id)?;
+    let device = noted.lost.get(&(event.user_id.clone(), event.device_id.clone()))?;
     let candidate =
         Candidate { device_id: &device.device_id, session: device.session(), binding: device.binding_status() };
     let binding = device.binding.as_ref()?;

@@ -387,6 +387,35 @@ async fn a_server_that_died_with_many_links_rescues_each_message_once_on_each_ph
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn beside_tokens_that_change_places_a_message_is_rescued_where_the_device_stands_at_the_end(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"rescue_window_s": 600})).await;
+    for (user, token) in [("alice", "token-1"), ("bob", "token-2"), ("carol", "token-3"), ("dave", "token-4")] {
+        world.login(user, &format!("phone-{user}"), token).await;
+    }
+    let mut told = Vec::new();
+    for user in ["carol", "dave"] {
+        let message = world.message(user, plain());
+        world.post_notification(&message).await.ok();
+        told.push(world.timed_out(user, &format!("phone-{user}"), &[&message]));
+    }
+    let both = |status: &str| (status.to_owned(), status.to_owned());
+    let report = |user: &str, token: &str| {
+        let token = json!({"certificate_id": CERTIFICATE, "token": token});
+        merged(world.event("token_report", user, &format!("phone-{user}")), token)
+    };
+    // Each takes the other's, so that the changes are written one by one; and one phone is open again at once.
+    told.extend([report("alice", "token-2"), report("bob", "token-1")]);
+    told.push(world.event("foreground", "dave", "phone-dave"));
+    let results = world.events(&json!(told)).await;
+    assert!(results.iter().all(|result| result == "applied"), "{results:?}");
+    assert_eq!((world.binding("alice", "phone-alice").await, world.binding("bob", "phone-bob").await), both("active"));
+    world.sweep().await;
+    let pushed = |token: &str| world.vendor.inbox(token).len();
+    assert_eq!((pushed("token-3"), pushed("token-4")), (1, 0));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_rescued_message_does_not_replace_a_newer_one_of_its_conversation(pool: PgPool) {
     let world = World::start(pool).await;
     world.settings(json!({"rescue_window_s": 600})).await;
