@@ -27,6 +27,7 @@ mod plans;
 mod preferences;
 mod program;
 mod property;
+mod round_trips;
 mod rules;
 mod session_model;
 mod tencent;
