@@ -9,7 +9,7 @@ use super::events::NewEvents;
 use crate::domain::burst::TextVariant;
 use crate::domain::id::{AppId, CertificateId, DeliveryId, InstanceId, NotificationId};
 use crate::domain::notification::Priority;
-use crate::domain::skip::CancelReason;
+use crate::domain::skip::{CancelReason, ExpiryReason};
 
 /// A waiting delivery, claimed.
 #[derive(Debug, Clone)]
@@ -169,9 +169,10 @@ pub async fn expire(db: impl PgExecutor<'_>, now: DateTime<Utc>, limit: i64) -> 
                  ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
              RETURNING delivery_id, app_id, user_id, device_id, certificate_id, attempts)
          INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, certificate_id, kind, reason, attempt, final)
-         SELECT $1, delivery_id, app_id, user_id, device_id, certificate_id, 'expired', 'time_to_live', attempts, true FROM gone",
+         SELECT $1, delivery_id, app_id, user_id, device_id, certificate_id, 'expired', $3, attempts, true FROM gone",
         now,
         limit,
+        ExpiryReason::TimeToLive.as_str(),
     )
     .execute(db)
     .await?;

@@ -67,6 +67,11 @@ pub(super) fn parse_state(name: &str) -> sqlx::Result<SessionState> {
     SessionState::parse(name).ok_or_else(|| unknown("session state", name))
 }
 
+/// So many turns there are for all names: more locks than a few transactions take would not fit into Postgres's table.
+const TURNS: i64 = 512;
+/// Apart from other advisory locks.
+const FIRST_TURN: i64 = 7_020_000;
+
 /// What a batch of events or token reports may touch.
 #[derive(Debug, Default)]
 pub struct Touched {
@@ -90,7 +95,7 @@ impl Touched {
             let digest = sha256(format!("{}/{kind}/{name}", app_id.0).as_bytes());
             let mut first = [0; 8];
             first.copy_from_slice(&digest[..8]);
-            i64::from_be_bytes(first)
+            FIRST_TURN + i64::from_be_bytes(first).rem_euclid(TURNS)
         };
         let devices = self.logins.iter().map(|device_id| key("device", device_id));
         let users = self.one_at_a_time.iter().map(|user_id| key("user", user_id));

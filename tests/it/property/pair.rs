@@ -150,7 +150,9 @@ impl Stage<'_> {
         // Of its own for each call: the same sequence meets the same time, however fast it goes.
         let clock = Clock::starting_at(self.time(now + 1));
         let told: Vec<Change> = call.told.iter().map(|told| self.change(told)).collect();
-        let changed = sessions::apply(server.database(), server.dispatcher(), &clock, self.app, &told).await?;
+        let changed =
+            sessions::apply(server.database(), server.directory(), server.dispatcher(), &clock, self.app, &told)
+                .await?;
         let answer = |changed: &Changed| match changed {
             Changed::Event(Applied::Applied) => Answer::Applied,
             Changed::Event(Applied::Stale) => Answer::Stale,
