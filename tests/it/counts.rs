@@ -58,7 +58,6 @@ async fn counts_that_begin_anew_are_taken_in_the_order_in_which_they_are_counted
             sqlx::query_as("SELECT device_id, conversation_id FROM push_counts").fetch_all(&pool).await.unwrap();
         assert_eq!(left, [("b".to_owned(), "other".to_owned())], "also what was counted meanwhile");
         push_counts::add(&pool, &all, &[1; 5]).await.unwrap();
-        // Nothing that was not asked for is gone.
     }
     database.close().await;
 }
