@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use super::app::AppSettings;
 use super::certificate::VendorKind;
 use super::session::{
-    Applied, BindingStatus, Device, Event, EventType, Platform, Refusal, ReportedToken, SessionState,
+    Applied, Binding, BindingStatus, Device, Event, EventType, Platform, Refusal, ReportedToken, SessionState,
 };
 
 /// Names one device: user and device id.
@@ -296,14 +296,25 @@ impl<'a> Devices<'a> {
 
     fn report_by_event(&mut self, event: &Event) -> Applied {
         let Some(token) = &event.token else { return Applied::Refused(Refusal::UnknownDevice) };
-        let is_late = |device: &Device| {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        let at = event.event_time.min(self.now);
+        if let Some(device) = self.rows.get(&key) {
             let newer_report = device.binding.as_ref().is_some_and(|binding| binding.reported_at > event.event_time);
-            newer_report || (!device.state.is_live() && device.event_time > event.event_time)
-        };
-        if self.get(&event.user_id, &event.device_id).is_some_and(is_late) {
-            return Applied::Stale;
+            let is_live = device.state.is_live();
+            let is_over =
+                if is_live { self.is_held_later(&key, token, at) } else { device.event_time > event.event_time };
+            if newer_report || is_over {
+                return Applied::Stale;
+            }
+            let was_told = |binding: &Binding| {
+                (binding.certificate_id, &binding.token, binding.reported_at)
+                    == (token.certificate_id, &token.token, at)
+            };
+            if is_live && device.binding.as_ref().is_some_and(was_told) {
+                return Applied::Applied; // what came since, also at the same time, stays
+            }
         }
-        self.report(&event.user_id, &event.device_id, event.platform, token, event.event_time.min(self.now));
+        self.report(&event.user_id, &event.device_id, event.platform, token, at);
         Applied::Applied
     }
 

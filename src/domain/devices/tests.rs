@@ -465,3 +465,86 @@ fn a_deleted_user_is_forgotten_and_a_newer_account_of_the_name_is_not() {
     assert_eq!(apply(&mut devices, &event("alice", "", EventType::UserDeleted, 60)), Applied::Applied);
     assert_eq!((devices.deleted().count(), devices.changed().count()), (2, 0));
 }
+
+fn report(user: &str, device: &str, seconds: i64, with: &str) -> Event {
+    Event { token: Some(token(with)), ..event(user, device, EventType::TokenReport, seconds) }
+}
+
+fn bound(devices: &Devices<'_>, user: &str, device: &str) -> (String, BindingStatus, DateTime<Utc>) {
+    let binding = devices.get(user, device).unwrap().binding.clone().unwrap();
+    (binding.token, binding.status, binding.reported_at)
+}
+
+#[test]
+fn a_login_told_again_does_not_bring_back_the_token_it_came_with() {
+    for since in [2, 0] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "phone", 0, "t1"));
+        apply(&mut stored, &report("alice", "phone", since, "t2"));
+        let mut again = later(&stored, 300);
+        assert_eq!(apply(&mut again, &login("alice", "phone", 0, "t1")), Applied::Applied);
+        assert_eq!(again.changed().count(), 0, "the report came {since} s after the login");
+        assert_eq!(bound(&again, "alice", "phone"), ("t2".to_owned(), BindingStatus::Active, at(since)));
+    }
+    for status in [BindingStatus::Invalid, BindingStatus::Muted, BindingStatus::Detached, BindingStatus::Superseded] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "phone", 0, "t"));
+        stored.set_binding_status(&("alice".to_owned(), "phone".to_owned()), status);
+        let mut again = later(&stored, 300);
+        apply(&mut again, &login("alice", "phone", 0, "t"));
+        apply(&mut again, &report("alice", "phone", 0, "t"));
+        assert_eq!(again.changed().count(), 0, "{status:?}");
+    }
+}
+
+#[test]
+fn a_report_told_late_takes_a_token_from_nobody_who_reported_it_later() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "old", 0, "t0"));
+    apply(&mut devices, &login("bob", "new", 8, "t"));
+    assert_eq!(apply(&mut devices, &report("alice", "old", 5, "t")), Applied::Stale);
+    assert_eq!(bound(&devices, "alice", "old"), ("t0".to_owned(), BindingStatus::Active, at(0)));
+    assert_eq!(bound(&devices, "bob", "new"), ("t".to_owned(), BindingStatus::Active, at(8)));
+    assert_eq!(
+        apply(&mut devices, &report("alice", "old", 8, "t")),
+        Applied::Applied,
+        "at the same time the later counts"
+    );
+    assert_eq!(bound(&devices, "bob", "new").1, BindingStatus::Superseded);
+}
+
+#[test]
+fn a_login_told_late_takes_a_token_from_nobody_who_reported_it_later() {
+    let mut devices = devices();
+    apply(&mut devices, &login("bob", "his", 1, "t0"));
+    apply(&mut devices, &report("bob", "his", 8, "t"));
+    assert_eq!(apply(&mut devices, &login("alice", "hers", 5, "t")), Applied::Applied);
+    assert_eq!(state(&devices, "alice", "hers"), (SessionState::Foreground, Some(BindingStatus::Superseded)));
+    assert_eq!(state(&devices, "bob", "his"), (SessionState::Foreground, Some(BindingStatus::Active)));
+}
+
+#[test]
+fn a_login_under_an_old_device_id_told_again_leaves_the_token_with_the_new_one() {
+    for seconds in [10, 0] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "old-id", 0, "t"));
+        apply(&mut stored, &login("alice", "new-id", seconds, "t"));
+        let mut again = later(&stored, 300);
+        apply(&mut again, &login("alice", "old-id", 0, "t"));
+        assert_eq!(again.changed().count(), 0);
+        assert_eq!(bound(&again, "alice", "new-id").1, BindingStatus::Active);
+        assert_eq!(bound(&again, "alice", "old-id").1, BindingStatus::Superseded);
+    }
+}
+
+#[test]
+fn a_login_told_late_brings_the_newer_report_that_waits_to_life() {
+    let mut devices = devices();
+    apply(&mut devices, &report("alice", "phone", 8, "t2"));
+    apply(&mut devices, &login("alice", "phone", 5, "t1"));
+    assert_eq!(bound(&devices, "alice", "phone"), ("t2".to_owned(), BindingStatus::Active, at(8)));
+    apply(&mut devices, &event("alice", "phone", EventType::Logout, 9));
+    apply(&mut devices, &report("alice", "phone", 9, "t3"));
+    apply(&mut devices, &login("alice", "phone", 10, "t4"));
+    assert_eq!(bound(&devices, "alice", "phone"), ("t4".to_owned(), BindingStatus::Active, at(10)));
+}
