@@ -248,6 +248,16 @@ impl Device {
         }
     }
 
+    /// Something besides tokens was told of it.
+    pub fn is_known(&self) -> bool {
+        self.event_time != DateTime::UNIX_EPOCH
+    }
+
+    /// Nobody ever logged in here, and no login that is still taken can have happened before its end.
+    pub fn is_forgettable(&self, now: DateTime<Utc>) -> bool {
+        !self.state.is_live() && self.login_at.is_none() && self.binding.is_none() && now - self.event_time > MAX_AGE
+    }
+
     /// Its session.
     pub fn session(&self) -> Session {
         let Self { platform, state, event_time, last_seen, .. } = *self;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::unknown;
+use super::{crowded, unknown};
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{Binding, BindingStatus, Device, Platform, SessionState};
@@ -13,6 +13,9 @@ use crate::secrets::{sha256, token_digest};
 
 /// The index that keeps a live token with one device.
 pub const LIVE_TOKEN: &str = "devices_live_token";
+
+/// How often rows are made that others forget before they can be held.
+const MAKES: u32 = 5;
 
 struct Row {
     user_id: String,
@@ -74,8 +77,8 @@ pub struct Touched {
     pub devices: Vec<(String, String, Platform, bool)>,
     /// Users all of whose devices are touched.
     pub users: Vec<String>,
-    /// Device ids that change hands when somebody logs in on them.
-    pub logins: Vec<String>,
+    /// Device ids that change hands when somebody logs in on them, and when that happened.
+    pub logins: Vec<(String, DateTime<Utc>)>,
     /// Users of whose changes only one at a time may be decided: each concerns several of their sessions.
     pub one_at_a_time: Vec<String>,
     /// Tokens reported.
@@ -92,7 +95,7 @@ impl Touched {
             first.copy_from_slice(&digest[..8]);
             i64::from_be_bytes(first)
         };
-        let devices = self.logins.iter().map(|device_id| key("device", device_id));
+        let devices = self.logins.iter().map(|(device_id, _)| key("device", device_id));
         let users = self.one_at_a_time.iter().map(|user_id| key("user", user_id));
         let mut turns: Vec<i64> = devices.chain(users).collect();
         turns.sort_unstable();
@@ -103,9 +106,11 @@ impl Touched {
 
 /// Loads every row the batch may touch, and holds them against other writers until the transaction ends. Rows that are to
 /// be made are made first, so that two first events of one device wait for each other too. Holders of a token count as
-/// touched: of those reported, and of those a login would revive.
+/// touched: of those reported, and of those a login would revive. So does who logged in later on a device.
+/// # Errors
+/// Database errors, and a transient one when others forget the rows as often as they are made.
 pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
-    loop {
+    for _ in 0..MAKES {
         let rows = make_and_lock(&mut *db, app_id, touched).await?;
         let held: HashSet<_> = rows.iter().map(|row| (&row.user_id, &row.device_id)).collect();
         // One that was there, and so not made, may have been forgotten before it could be held: its user was deleted.
@@ -113,6 +118,7 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
             return Ok(rows);
         }
     }
+    Err(crowded())
 }
 
 async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
@@ -160,11 +166,11 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
              d.unread, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
          FROM (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
-               SELECT o.user_id, o.device_id FROM unnest($4::text[]) AS l(device_id)
+               SELECT o.user_id, o.device_id FROM unnest($4::text[], $8::timestamptz[]) AS l(device_id, login_at)
                    CROSS JOIN LATERAL (
                        SELECT x.user_id, x.device_id FROM devices x
                        WHERE x.device_id = l.device_id AND x.app_id = $1
-                         AND x.session_state IN ('foreground', 'background', 'killed')
+                         AND (x.session_state IN ('foreground', 'background', 'killed') OR x.login_at > l.login_at)
                        OFFSET 0) AS o
                UNION
                SELECT o.user_id, o.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
@@ -197,10 +203,11 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
         app_id.0,
         &users as &[&str],
         &devices as &[&str],
-        &touched.logins,
+        &touched.logins.iter().map(|(device_id, _)| device_id.as_str()).collect::<Vec<_>>() as &[&str],
         &vendors as &[&str],
         &digests,
         &touched.users,
+        &touched.logins.iter().map(|(_, login_at)| *login_at).collect::<Vec<_>>(),
     )
     .fetch_all(db)
     .await?
@@ -313,6 +320,8 @@ impl Default for Place {
 pub struct Lapses {
     pub killed_before: DateTime<Utc>,
     pub seen_before: DateTime<Utc>,
+    /// Of devices on which nobody ever logged in.
+    pub heard_before: DateTime<Utc>,
     pub reported_before: DateTime<Utc>,
 }
 
@@ -327,16 +336,19 @@ pub async fn walk(
     let rows = sqlx::query!(
         r#"WITH walked AS MATERIALIZED (
                SELECT app_id, user_id, device_id, session_state, event_time, last_seen, binding_status, reported_at,
+                   login_at IS NULL AND token IS NULL AND session_state IN ('logged_out', 'kicked') AS is_empty,
                    row_number() OVER () AS number
                FROM devices WHERE (app_id, user_id, device_id) > ($1, $2, $3)
                ORDER BY app_id, user_id, device_id LIMIT $4)
            SELECT app_id, user_id, device_id, number = $4 AS "is_last!",
                ((session_state = 'killed' AND event_time < $5)
                 OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+                OR (is_empty AND event_time < $8)
                 OR (binding_status = 'pending' AND reported_at < $7)) IS TRUE AS "has_lapsed!"
            FROM walked
            WHERE number = $4 OR (session_state = 'killed' AND event_time < $5)
               OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+              OR (is_empty AND event_time < $8)
               OR (binding_status = 'pending' AND reported_at < $7)"#,
         from.app_id.0,
         from.user_id,
@@ -345,6 +357,7 @@ pub async fn walk(
         lapses.killed_before,
         lapses.seen_before,
         lapses.reported_before,
+        lapses.heard_before,
     )
     .fetch_all(db)
     .await?;

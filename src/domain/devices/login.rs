@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{DeviceKey, Devices, is_stale};
-use crate::domain::session::{Applied, BindingStatus, Device, Event, Platform, ReportedToken, SessionState};
+use crate::domain::session::{Applied, BindingStatus, Device, Event, EventType, Platform, ReportedToken, SessionState};
 
 impl Devices<'_> {
     pub(super) fn login(&mut self, event: &Event) -> Applied {
@@ -13,16 +13,21 @@ impl Devices<'_> {
         if is_late || self.was_succeeded(event, &key, brought.as_ref().map(|(token, _)| token)) {
             return Applied::Stale;
         }
+        let was_told = self.rows.get(&key).is_some_and(|device| was_told(device, event));
         self.sign_others_out(event, &key);
         self.touch_or_make(&event.user_id, &event.device_id, event.platform);
         if let Some(device) = self.touch(&key) {
             device.platform = event.platform;
+            // In front, the app has shown what was unread.
+            if !(was_told && device.state == SessionState::Foreground) {
+                let none = (event.kind == EventType::Reconnect).then_some(0);
+                device.unread = event.unread.or(none);
+            }
             device.state = SessionState::Foreground;
             device.event_time = event.event_time;
             device.login_seq = event.login_seq.or(device.login_seq);
             device.login_at = Some(event.event_time);
             device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
-            device.unread = event.unread.or(device.unread);
         }
         self.recounted.insert(key.clone());
         self.revoked.insert(key.clone()); // in the foreground: nothing waits for it any more
@@ -69,7 +74,10 @@ impl Devices<'_> {
         on_device.chain(by_token.into_iter().flatten()).filter(|other| other.0 != key.0).any(|other| {
             self.rows.get(other).is_some_and(|device| {
                 let is_on_this_phone = device.device_id == event.device_id || holds_token(device);
-                device.state.is_live() && device.event_time > event.event_time && is_on_this_phone
+                let is_later = device.state.is_live() && device.event_time > event.event_time;
+                // One that is over by now took the phone all the same.
+                let was_later = device.device_id == event.device_id && device.login_at > Some(event.event_time);
+                (is_later && is_on_this_phone) || was_later
             })
         })
     }

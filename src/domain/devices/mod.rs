@@ -105,6 +105,7 @@ impl<'a> Devices<'a> {
             EventType::Read => self.read(event),
             EventType::Heartbeat => self.heartbeat(event),
             EventType::UserDeleted => self.delete_user(event),
+            EventType::Reconnect if self.is_login_again(event) => self.login(event),
             _ => self.transition(&event.user_id, &event.device_id, event),
         }
     }
@@ -122,7 +123,7 @@ impl<'a> Devices<'a> {
         if self.touch(&key).is_none() {
             let row = Device::unknown(user_id, device_id, platform);
             self.index(&row);
-            self.before.insert(key.clone(), None);
+            self.before.entry(key.clone()).or_insert(None);
             self.rows.insert(key.clone(), row);
         }
         key
@@ -131,6 +132,10 @@ impl<'a> Devices<'a> {
     /// What time did to a session: its link was lost, or it was killed for too long; and to a report that no login followed.
     fn lapse(&mut self, key: &DeviceKey) {
         let Some(row) = self.rows.get(key) else { return };
+        if row.is_forgettable(self.now) {
+            self.forget(key);
+            return;
+        }
         let (stored, session) = (row.session(), row.session().at(self.now, self.settings));
         if session != stored {
             if let Some(row) = self.touch(key) {
@@ -153,9 +158,24 @@ impl<'a> Devices<'a> {
         }
         self.set_binding_status(key, BindingStatus::Detached);
         // A report was all that was ever heard of this device.
-        if self.rows.get(key).is_some_and(|device| device.event_time == DateTime::UNIX_EPOCH) {
-            self.rows.remove(key);
+        if self.rows.get(key).is_some_and(|device| !device.is_known()) {
+            self.forget(key);
         }
+    }
+
+    fn forget(&mut self, key: &DeviceKey) {
+        if let Some(row) = self.rows.remove(key) {
+            self.before.entry(key.clone()).or_insert(Some(row));
+        }
+    }
+
+    /// A reconnect of a session that nobody ended: it expired, or its desktop lost the link.
+    fn is_login_again(&self, event: &Event) -> bool {
+        self.get(&event.user_id, &event.device_id).is_some_and(|device| match device.state {
+            SessionState::Expired => true,
+            SessionState::LoggedOut => device.is_known() && !device.platform.can_be_killed(),
+            _ => false,
+        })
     }
 
     fn kick_named(&mut self, event: &Event) -> Applied {
@@ -180,39 +200,39 @@ impl<'a> Devices<'a> {
 
     fn transition(&mut self, user_id: &str, device_id: &str, event: &Event) -> Applied {
         let key = (user_id.to_owned(), device_id.to_owned());
+        let ends = self.ends(&key, event);
+        if ends && event.device_id == device_id {
+            self.touch_or_make(user_id, device_id, event.platform);
+        }
         let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
         if is_stale(device, event) {
             return Applied::Stale;
         }
-        let was_live = device.state.is_live();
+        let (was_live, was_known) = (device.state.is_live(), device.is_known());
         let was_in_front = device.state == SessionState::Foreground;
-        let leaves = matches!(event.kind, EventType::Logout | EventType::Kicked);
-        if !was_live && !leaves {
-            return Applied::Refused(if device.event_time == DateTime::UNIX_EPOCH {
-                Refusal::UnknownDevice
-            } else {
-                Refusal::NotLoggedIn
-            });
+        if !was_live && !ends {
+            return Applied::Refused(if was_known { Refusal::NotLoggedIn } else { Refusal::UnknownDevice });
         }
         let next = match event.kind {
             EventType::Kicked => SessionState::Kicked,
-            EventType::Background => SessionState::Background,
+            // Where the app is nobody said.
+            EventType::Background | EventType::Heartbeat => SessionState::Background,
             EventType::Disconnect if device.platform.can_be_killed() => SessionState::Killed,
             EventType::Logout | EventType::Disconnect => SessionState::LoggedOut,
             _ => SessionState::Foreground,
         };
         let Some(device) = self.touch(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
         // A logout repeated, or a kick after a logout, changes nothing that matters.
-        device.state = if was_live { next } else { device.state };
+        device.state = if was_live || !was_known { next } else { device.state };
         device.event_time = event.event_time;
         device.login_seq = event.login_seq.max(device.login_seq);
         if next.is_online() {
             device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
         }
-        device.unread = if next == SessionState::Foreground {
-            Some(event.unread.unwrap_or(0))
-        } else {
-            event.unread.or(device.unread)
+        device.unread = match next {
+            SessionState::Foreground => Some(event.unread.unwrap_or(0)),
+            SessionState::LoggedOut | SessionState::Kicked => event.unread,
+            _ => event.unread.or(device.unread),
         };
         if was_in_front || next == SessionState::Foreground || !next.is_live() || event.unread.is_some() {
             self.recounted.insert(key.clone());
@@ -224,6 +244,20 @@ impl<'a> Devices<'a> {
             self.take_binding(&key, event.event_time, BindingStatus::Detached);
         }
         Applied::Applied
+    }
+
+    /// What ends a session for good. A device nobody heard of learns of it too, so that a login that comes after it, though it
+    /// happened before, is known to be over.
+    fn ends(&self, key: &DeviceKey, event: &Event) -> bool {
+        let device = self.rows.get(key);
+        match event.kind {
+            EventType::Logout | EventType::Kicked => true,
+            EventType::Disconnect => {
+                let platform = device.map_or(event.platform, |device| device.platform);
+                !platform.can_be_killed() && !device.is_some_and(Device::is_known)
+            }
+            _ => false,
+        }
     }
 
     /// The count is the user's: it holds for all devices.
@@ -279,17 +313,22 @@ impl<'a> Devices<'a> {
         let keys = self.by_user.get(&event.user_id).cloned().unwrap_or_default();
         let mut result = Applied::Applied;
         for key in keys {
-            let is_newer = |device: &Device| device.event_time > event.event_time;
-            match self.rows.get(&key).map(is_newer) {
-                None => {}
-                Some(true) => result = Applied::Stale,
-                Some(false) => {
-                    if let Some(row) = self.rows.remove(&key) {
-                        self.before.entry(key.clone()).or_insert(Some(row));
-                    }
-                    self.revoked.insert(key);
-                }
+            let Some(device) = self.rows.get(&key) else { continue };
+            if device.event_time > event.event_time {
+                result = Applied::Stale;
+                continue;
             }
+            let is_newer = |binding: &Binding| {
+                binding.reported_at > event.event_time
+                    && (binding.status.is_live() || binding.status == BindingStatus::Pending)
+            };
+            if device.binding.as_ref().is_some_and(is_newer) {
+                result = Applied::Stale;
+                self.end_session(&key, event.event_time, SessionState::LoggedOut);
+                continue;
+            }
+            self.forget(&key);
+            self.revoked.insert(key);
         }
         result
     }

@@ -251,10 +251,10 @@ fn every_event_in_every_state() {
     let table = [
         (E::Login, [Some(Foreground); 6]),
         (E::Foreground, live(Foreground)),
-        (E::Reconnect, live(Foreground)),
+        (E::Reconnect, [Some(Foreground), Some(Foreground), Some(Foreground), None, None, Some(Foreground)]),
         (E::Background, live(Background)),
         (E::Disconnect, live(Killed)),
-        (E::Heartbeat, [Some(Foreground), Some(Background), Some(Foreground), None, None, None]),
+        (E::Heartbeat, [Some(Foreground), Some(Background), Some(Background), None, None, None]),
         (E::Read, [Some(Foreground), Some(Background), Some(Killed), None, None, None]),
         // Who is out already stays out as he is.
         (E::Logout, [LoggedOut, LoggedOut, LoggedOut, LoggedOut, Kicked, Expired].map(Some)),
@@ -352,7 +352,7 @@ fn a_heartbeat_soon_after_another_is_not_written_and_revives_a_killed_session() 
     assert_eq!(soon.changed().count(), 1);
     apply(&mut soon, &event("alice", "phone", EventType::Disconnect, 241));
     apply(&mut soon, &event("alice", "phone", EventType::Heartbeat, 250));
-    assert_eq!(state(&soon, "alice", "phone").0, SessionState::Foreground);
+    assert_eq!(state(&soon, "alice", "phone").0, SessionState::Background, "where the app is nobody said");
 }
 
 #[test]
@@ -547,4 +547,150 @@ fn a_login_told_late_brings_the_newer_report_that_waits_to_life() {
     apply(&mut devices, &report("alice", "phone", 9, "t3"));
     apply(&mut devices, &login("alice", "phone", 10, "t4"));
     assert_eq!(bound(&devices, "alice", "phone"), ("t4".to_owned(), BindingStatus::Active, at(10)));
+}
+
+#[test]
+fn the_end_of_a_session_that_is_told_before_its_login_counts() {
+    use SessionState::{Kicked, LoggedOut};
+    for (platform, kind, expected) in [
+        (Platform::Android, EventType::Logout, LoggedOut),
+        (Platform::Android, EventType::Kicked, Kicked),
+        (Platform::Web, EventType::Logout, LoggedOut),
+        (Platform::Web, EventType::Disconnect, LoggedOut),
+    ] {
+        let on = |event: Event| Event { platform, ..event };
+        let mut devices = devices();
+        assert_eq!(apply(&mut devices, &on(event("alice", "d", kind, 3))), Applied::Applied, "{kind:?}");
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 1, "t"))), Applied::Stale, "{kind:?}");
+        assert_eq!(state(&devices, "alice", "d"), (expected, None));
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 4, "t"))), Applied::Applied);
+        assert_eq!(state(&devices, "alice", "d").0, SessionState::Foreground);
+    }
+    let mut devices = devices();
+    let kick = Event { kicked_devices: vec!["other".to_owned()], ..event("alice", "phone", EventType::Kicked, 3) };
+    assert_eq!(apply(&mut devices, &kick), Applied::Refused(Refusal::UnknownDevice));
+    assert_eq!(devices.changed().count(), 0, "a list of names makes no devices");
+}
+
+#[test]
+fn a_device_of_which_only_an_end_was_heard_is_forgotten_when_older_logins_are_refused() {
+    let mut devices = devices();
+    apply(&mut devices, &event("alice", "phone", EventType::Logout, 0));
+    let week = MAX_AGE.num_seconds();
+    assert_eq!(later(&devices, week).deleted().count(), 0);
+    let mut forgotten = later(&devices, week + 1);
+    assert_eq!(forgotten.deleted().count(), 1);
+    apply(&mut forgotten, &login("alice", "phone", week, "t"));
+    assert_eq!((forgotten.deleted().count(), forgotten.changed().count()), (0, 1));
+}
+
+#[test]
+fn a_row_made_for_a_login_that_does_not_count_is_deleted_again() {
+    let mut stored = devices();
+    apply(&mut stored, &login("bob", "phone", 20, "t"));
+    let made = Device::unknown("alice", "phone", Platform::Android);
+    let mut devices = Devices::new([stored.get("bob", "phone").unwrap().clone(), made], at(300), &SETTINGS);
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 10, "t")), Applied::Stale);
+    assert_eq!((devices.deleted().count(), devices.changed().count()), (1, 0));
+}
+
+#[test]
+fn a_login_told_after_its_successor_on_the_phone_has_left_changes_nothing() {
+    let mut devices = devices();
+    apply(&mut devices, &login("bob", "phone", 20, "t"));
+    apply(&mut devices, &event("bob", "phone", EventType::Logout, 30));
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 10, "t")), Applied::Stale);
+    assert!(devices.get("alice", "phone").is_none());
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 25, "t")), Applied::Applied, "the phone was hers again");
+}
+
+#[test]
+fn a_login_and_a_logout_begin_the_unread_count_anew() {
+    let unread = |devices: &Devices<'_>| devices.get("alice", "phone").unwrap().unread;
+    let told = |kind, seconds, unread| Event { unread, ..event("alice", "phone", kind, seconds) };
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    for end in [EventType::Disconnect, EventType::Logout, EventType::Kicked] {
+        apply(&mut devices, &told(EventType::Login, 0, None));
+        apply(&mut devices, &told(EventType::Background, 1, Some(5)));
+        apply(&mut devices, &told(end, 2, None));
+        assert_eq!(unread(&devices), (end == EventType::Disconnect).then_some(5), "{end:?}");
+        apply(&mut devices, &told(EventType::Login, 3, None));
+        assert_eq!(unread(&devices), None, "{end:?}");
+        devices = self::devices();
+    }
+    apply(&mut devices, &told(EventType::Login, 0, Some(2)));
+    assert_eq!(unread(&devices), Some(2));
+    apply(&mut devices, &told(EventType::Read, 1, Some(1)));
+    apply(&mut devices, &told(EventType::Login, 0, Some(2)));
+    assert_eq!(unread(&devices), Some(1), "told again, it changes nothing");
+}
+
+#[test]
+fn what_is_made_anew_and_deleted_within_a_batch_is_deleted() {
+    let mut stored = devices();
+    apply(&mut stored, &login("alice", "phone", 0, "t"));
+    let mut reported = devices();
+    reported.report_token("alice", "phone", Platform::Android, &token("t"));
+    for mut devices in [later(&stored, 300), later(&reported, 2_000)] {
+        apply(&mut devices, &event("alice", "", EventType::UserDeleted, 1));
+        apply(&mut devices, &login("alice", "phone", 2, "t"));
+        apply(&mut devices, &event("alice", "", EventType::UserDeleted, 3));
+        assert!(devices.get("alice", "phone").is_none());
+        assert_eq!((devices.deleted().count(), devices.changed().count()), (1, 0));
+    }
+}
+
+#[test]
+fn a_reconnect_after_a_session_that_nobody_ended_is_a_login() {
+    let week = 7 * 86_400;
+    let mut devices = Devices::new([], at(300), &SINGLE);
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 1));
+    let mut expired = later(&devices, 2 + week);
+    let web = |kind, seconds| Event { platform: Platform::Web, ..event("alice", "web", kind, seconds) };
+    apply(&mut expired, &web(EventType::Login, week - 5));
+    assert_eq!(apply(&mut expired, &event("alice", "phone", EventType::Reconnect, week)), Applied::Applied);
+    assert_eq!(state(&expired, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    assert_eq!(state(&expired, "alice", "web").0, SessionState::Kicked, "it takes its place as a login does");
+    assert_eq!(expired.get("alice", "phone").unwrap().login_at, Some(at(week)));
+
+    let mut devices = self::devices();
+    assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 0)), Applied::Refused(Refusal::UnknownDevice));
+    for end in [EventType::Disconnect, EventType::Logout] {
+        apply(&mut devices, &web(EventType::Login, 0));
+        apply(&mut devices, &web(end, 1));
+        assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 0)), Applied::Stale);
+        assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 2)), Applied::Applied, "{end:?}");
+        assert_eq!(state(&devices, "alice", "web").0, SessionState::Foreground);
+        devices = self::devices();
+    }
+    apply(&mut devices, &web(EventType::Login, 0));
+    apply(&mut devices, &web(EventType::Kicked, 1));
+    assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 2)), Applied::Refused(Refusal::NotLoggedIn));
+}
+
+#[test]
+fn a_heartbeat_of_a_killed_session_leaves_its_unread_count() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &Event { unread: Some(4), ..event("alice", "phone", EventType::Background, 1) });
+    apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 2));
+    let mut back = later(&devices, 300);
+    apply(&mut back, &event("alice", "phone", EventType::Heartbeat, 10));
+    assert_eq!(state(&back, "alice", "phone").0, SessionState::Background);
+    assert_eq!((back.get("alice", "phone").unwrap().unread, back.recounted().count()), (Some(4), 0));
+}
+
+#[test]
+fn a_token_reported_after_its_user_was_deleted_waits_for_the_new_account() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &report("alice", "phone", 10, "t2"));
+    apply(&mut devices, &report("alice", "tablet", 10, "t3"));
+    assert_eq!(apply(&mut devices, &event("alice", "", EventType::UserDeleted, 5)), Applied::Stale);
+    for device in ["phone", "tablet"] {
+        assert_eq!(state(&devices, "alice", device), (SessionState::LoggedOut, Some(BindingStatus::Pending)));
+    }
+    assert!(devices.revoked().any(|key| key.1 == "phone"));
 }

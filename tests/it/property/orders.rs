@@ -53,24 +53,10 @@ impl Made<'_> {
             return;
         }
         for (number, call) in self.step.calls.iter().enumerate().filter(|(number, _)| done & (1 << number) == 0) {
-            // A call that has to be made again, part by part, meets its devices one by one.
-            for meets_first in [true, false] {
-                let mut next = *model;
-                if meets_first {
-                    call.told.iter().for_each(|told| next.meet(told));
-                }
-                let fits = |(told, answer): (_, &Answer)| {
-                    if !meets_first {
-                        next.meet(told);
-                    }
-                    next.hear(told, self.step.now) == *answer
-                };
-                if call.told.iter().zip(&self.answers[number]).all(fits) {
-                    self.call_by_call(&next, done | (1 << number), fitting);
-                }
-                if call.told.len() == 1 {
-                    break;
-                }
+            let mut next = *model;
+            let fits = |(told, answer): (_, &Answer)| next.hear(told, self.step.now) == *answer;
+            if call.told.iter().zip(&self.answers[number]).all(fits) {
+                self.call_by_call(&next, done | (1 << number), fitting);
             }
         }
     }
@@ -84,14 +70,11 @@ impl Made<'_> {
             let part = heard[number];
             let Some(told) = call.told.get(part) else { continue };
             is_over = false;
-            for met in [part + 1, call.told.len()] {
-                let mut next = *model;
-                call.told[part..met].iter().for_each(|told| next.meet(told));
-                mixture.answers.insert((number, part, next.hear(told, self.step.now)));
-                heard[number] += 1;
-                self.part_by_part(&next, heard, mixture);
-                heard[number] -= 1;
-            }
+            let mut next = *model;
+            mixture.answers.insert((number, part, next.hear(told, self.step.now)));
+            heard[number] += 1;
+            self.part_by_part(&next, heard, mixture);
+            heard[number] -= 1;
         }
         if is_over {
             mixture.outcomes.insert(*model);
