@@ -246,9 +246,8 @@ fn touched(changes: &[Change], app: &App) -> Touched {
 fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
     let is_login = matches!(event.kind, EventType::Login | EventType::Reconnect);
     let is_made = match event.kind {
-        EventType::Login | EventType::Logout | EventType::TokenReport => true,
+        EventType::Login | EventType::Logout | EventType::Disconnect | EventType::TokenReport => true,
         EventType::Kicked => !event.kicks_others(),
-        EventType::Disconnect => !event.platform.can_be_killed(),
         _ => false,
     };
     touched.devices.push((event.user_id.clone(), event.device_id.clone(), event.platform, is_made));

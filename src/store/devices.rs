@@ -26,7 +26,9 @@ struct Row {
     login_seq: Option<i64>,
     login_at: Option<DateTime<Utc>>,
     last_seen: Option<DateTime<Utc>>,
+    disconnected_at: Option<DateTime<Utc>>,
     unread: Option<i32>,
+    unread_at: Option<DateTime<Utc>>,
     certificate_id: Option<i64>,
     vendor: Option<String>,
     token: Option<String>,
@@ -56,7 +58,9 @@ impl TryFrom<Row> for Device {
             login_seq: row.login_seq,
             login_at: row.login_at,
             last_seen: row.last_seen,
+            disconnected_at: row.disconnected_at,
             unread: row.unread,
+            unread_at: row.unread_at,
             binding,
         })
     }
@@ -163,7 +167,7 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
     sqlx::query_as!(
         Row,
         "SELECT d.user_id, d.device_id, d.platform, d.session_state, d.event_time, d.login_seq, d.login_at, d.last_seen,
-             d.unread, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
+             d.disconnected_at, d.unread, d.unread_at, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
          FROM (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
                SELECT o.user_id, o.device_id FROM unnest($4::text[], $8::timestamptz[]) AS l(device_id, login_at)
@@ -234,9 +238,10 @@ pub async fn write_back<'a>(
              SELECT u.*, d.place
              FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
                          $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[],
-                         $15::timestamptz[], $16::timestamptz[])
+                         $15::timestamptz[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[])
                  AS u(user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
-                      token, token_digest, reported_at, binding_status, login_at, last_seen)
+                      token, token_digest, reported_at, binding_status, login_at, last_seen,
+                      disconnected_at, unread_at)
              CROSS JOIN LATERAL (
                  SELECT x.ctid AS place FROM devices x
                  WHERE x.app_id = $1 AND x.user_id = u.user_id AND x.device_id = u.device_id
@@ -245,14 +250,16 @@ pub async fn write_back<'a>(
              UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
                  login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
                  token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
-                 binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+                 binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen,
+                 disconnected_at = u.disconnected_at, unread_at = u.unread_at
              FROM new u
              WHERE d.ctid = u.place AND (u.binding_status IN ('active', 'muted')) IS NOT TRUE
              RETURNING 1)
          UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
              login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
              token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
-             binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+             binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen,
+                 disconnected_at = u.disconnected_at, unread_at = u.unread_at
          FROM (SELECT count(*) FROM letting_go) AS first, new u
          WHERE d.ctid = u.place AND u.binding_status IN ('active', 'muted')",
         app_id.0,
@@ -272,6 +279,8 @@ pub async fn write_back<'a>(
         &bindings.iter().map(|b| b.map(|b| b.status.as_str())).collect::<Vec<_>>() as &[Option<&str>],
         &rows.iter().map(|row| row.login_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &rows.iter().map(|row| row.last_seen).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.disconnected_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.unread_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
     .execute(db)
     .await?;
@@ -336,19 +345,20 @@ pub async fn walk(
     let rows = sqlx::query!(
         r#"WITH walked AS MATERIALIZED (
                SELECT app_id, user_id, device_id, session_state, event_time, last_seen, binding_status, reported_at,
-                   login_at IS NULL AND token IS NULL AND session_state IN ('logged_out', 'kicked') AS is_empty,
+                   CASE WHEN login_at IS NULL AND token IS NULL AND session_state IN ('logged_out', 'kicked')
+                        THEN greatest(event_time, disconnected_at) END AS only_heard_at,
                    row_number() OVER () AS number
                FROM devices WHERE (app_id, user_id, device_id) > ($1, $2, $3)
                ORDER BY app_id, user_id, device_id LIMIT $4)
            SELECT app_id, user_id, device_id, number = $4 AS "is_last!",
                ((session_state = 'killed' AND event_time < $5)
                 OR (session_state IN ('foreground', 'background') AND last_seen < $6)
-                OR (is_empty AND event_time < $8)
+                OR only_heard_at < $8
                 OR (binding_status = 'pending' AND reported_at < $7)) IS TRUE AS "has_lapsed!"
            FROM walked
            WHERE number = $4 OR (session_state = 'killed' AND event_time < $5)
               OR (session_state IN ('foreground', 'background') AND last_seen < $6)
-              OR (is_empty AND event_time < $8)
+              OR only_heard_at < $8
               OR (binding_status = 'pending' AND reported_at < $7)"#,
         from.app_id.0,
         from.user_id,
@@ -378,8 +388,8 @@ pub async fn walk(
 pub async fn of_user(db: impl PgExecutor<'_>, app_id: AppId, user_id: &str, limit: i64) -> sqlx::Result<Vec<Device>> {
     sqlx::query_as!(
         Row,
-        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, login_at, last_seen, unread,
-             certificate_id, vendor, token, reported_at, binding_status
+        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, login_at, last_seen, disconnected_at,
+             unread, unread_at, certificate_id, vendor, token, reported_at, binding_status
          FROM devices WHERE app_id = $1 AND user_id = $2 ORDER BY device_id LIMIT $3",
         app_id.0,
         user_id,

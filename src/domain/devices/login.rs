@@ -21,7 +21,7 @@ impl Devices<'_> {
             // In front, the app has shown what was unread.
             if !(was_told && device.state == SessionState::Foreground) {
                 let none = (event.kind == EventType::Reconnect).then_some(0);
-                device.unread = event.unread.or(none);
+                device.count_unread(event.unread.or(none), event.event_time);
             }
             device.state = SessionState::Foreground;
             device.event_time = event.event_time;
@@ -37,7 +37,17 @@ impl Devices<'_> {
         if self.settings.kick.enforce {
             self.kick_surplus(&key, event.event_time);
         }
+        self.disconnect_again(event, &key);
         Applied::Applied
+    }
+
+    /// The link that this login made was lost since: that was told before the login.
+    fn disconnect_again(&mut self, event: &Event, key: &DeviceKey) {
+        let Some(at) = self.touch(key).and_then(|device| device.disconnected_at.take()) else { return };
+        if at > event.event_time && self.rows.get(key).is_some_and(|device| device.state.is_live()) {
+            let lost = Event::plain(&key.0, &key.1, event.platform, EventType::Disconnect, at);
+            self.transition(&key.0, &key.1, &lost);
+        }
     }
 
     /// The token that a login brings to life, and when it was last reported: its own, or the one that waits for the login

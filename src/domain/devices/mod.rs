@@ -201,7 +201,7 @@ impl<'a> Devices<'a> {
     fn transition(&mut self, user_id: &str, device_id: &str, event: &Event) -> Applied {
         let key = (user_id.to_owned(), device_id.to_owned());
         let ends = self.ends(&key, event);
-        if ends && event.device_id == device_id {
+        if (ends || event.kind == EventType::Disconnect) && event.device_id == device_id {
             self.touch_or_make(user_id, device_id, event.platform);
         }
         let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
@@ -211,6 +211,9 @@ impl<'a> Devices<'a> {
         let (was_live, was_known) = (device.state.is_live(), device.is_known());
         let was_in_front = device.state == SessionState::Foreground;
         if !was_live && !ends {
+            if event.kind == EventType::Disconnect {
+                self.remember_disconnect(&key, event);
+            }
             return Applied::Refused(if was_known { Refusal::NotLoggedIn } else { Refusal::UnknownDevice });
         }
         let next = match event.kind {
@@ -229,11 +232,18 @@ impl<'a> Devices<'a> {
         if next.is_online() {
             device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
         }
-        device.unread = match next {
-            SessionState::Foreground => Some(event.unread.unwrap_or(0)),
-            SessionState::LoggedOut | SessionState::Kicked => event.unread,
-            _ => event.unread.or(device.unread),
-        };
+        match next {
+            SessionState::Foreground => {
+                device.count_unread(Some(event.unread.unwrap_or(0)), event.event_time);
+            }
+            SessionState::LoggedOut | SessionState::Kicked => {
+                device.count_unread(event.unread, event.event_time);
+            }
+            _ if event.unread.is_some() => {
+                device.count_unread(event.unread, event.event_time);
+            }
+            _ => {}
+        }
         if was_in_front || next == SessionState::Foreground || !next.is_live() || event.unread.is_some() {
             self.recounted.insert(key.clone());
         }
@@ -244,6 +254,16 @@ impl<'a> Devices<'a> {
             self.take_binding(&key, event.event_time, BindingStatus::Detached);
         }
         Applied::Applied
+    }
+
+    /// A disconnect while nobody is logged in: of a login that is told later, though it happened before. One with the number
+    /// of a login that is known ended that one, and says nothing of others.
+    fn remember_disconnect(&mut self, key: &DeviceKey, event: &Event) {
+        let Some(device) = self.touch(key) else { return };
+        let is_of_known = event.login_seq.zip(device.login_seq).is_some_and(|(told, known)| told <= known);
+        if !is_of_known {
+            device.disconnected_at = device.disconnected_at.max(Some(event.event_time));
+        }
     }
 
     /// What ends a session for good. A device nobody heard of learns of it too, so that a login that comes after it, though it
@@ -260,21 +280,25 @@ impl<'a> Devices<'a> {
         }
     }
 
-    /// The count is the user's: it holds for all devices.
+    /// What was read stays read, also where the session it was read in is over meanwhile. The count is the user's: it holds for
+    /// all devices.
     fn read(&mut self, event: &Event) -> Applied {
         let key = (event.user_id.clone(), event.device_id.clone());
         match self.rows.get(&key) {
             None => return Applied::Refused(Refusal::UnknownDevice),
-            Some(device) if is_stale(device, event) => return Applied::Stale,
-            Some(device) if !device.state.is_live() => return Applied::Refused(Refusal::NotLoggedIn),
+            Some(device) if !device.is_known() => return Applied::Refused(Refusal::UnknownDevice),
+            Some(device) if !device.state.is_live() && device.event_time <= event.event_time => {
+                return Applied::Refused(Refusal::NotLoggedIn);
+            }
             Some(_) => {}
         }
         if event.unread.is_some() {
             let live: Vec<DeviceKey> = self.by_user.get(&event.user_id).into_iter().flatten().cloned().collect();
             for key in live {
                 if let Some(device) = self.touch(&key).filter(|device| device.state.is_live()) {
-                    device.unread = event.unread;
-                    self.recounted.insert(key);
+                    if device.count_unread(event.unread, event.event_time) {
+                        self.recounted.insert(key);
+                    }
                 }
             }
         }

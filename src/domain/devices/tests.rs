@@ -270,15 +270,19 @@ fn every_event_in_every_state() {
             let after = devices.get("alice", "phone").unwrap();
             assert_eq!(after.state, expected.unwrap_or(state), "{kind:?} in {state:?}");
             if expected.is_none() {
-                assert_eq!(devices.changed().count(), 0, "{kind:?} in {state:?}");
+                // That the link was lost is remembered for a login that is told later.
+                let remembered = Device { disconnected_at: after.disconnected_at, ..row.clone() };
+                assert_eq!(after, &remembered, "{kind:?} in {state:?}");
+                assert_eq!(after.disconnected_at, (kind == E::Disconnect).then_some(at(1)), "{kind:?} in {state:?}");
             }
             // The same once more changes nothing.
             let mut again = Devices::new([after.clone()], at(300), &SETTINGS);
             apply(&mut again, &event("alice", "phone", kind, 1));
             assert_eq!(again.changed().count(), 0, "{kind:?} in {state:?}, repeated");
-            // One that is older than what is known does not count.
+            // One that is older than what is known does not count; but what was read stays read.
             let mut late = Devices::new([row], at(300), &SETTINGS);
-            assert_eq!(apply(&mut late, &event("alice", "phone", kind, -1)), Applied::Stale, "{kind:?} in {state:?}");
+            let expected = if kind == E::Read { Applied::Applied } else { Applied::Stale };
+            assert_eq!(apply(&mut late, &event("alice", "phone", kind, -1)), expected, "{kind:?} in {state:?}");
             assert_eq!(late.changed().count(), 0);
         }
     }
@@ -693,4 +697,61 @@ fn a_token_reported_after_its_user_was_deleted_waits_for_the_new_account() {
         assert_eq!(state(&devices, "alice", device), (SessionState::LoggedOut, Some(BindingStatus::Pending)));
     }
     assert!(devices.revoked().any(|key| key.1 == "phone"));
+}
+
+#[test]
+fn a_disconnect_that_is_told_before_its_login_counts() {
+    for (platform, expected) in [(Platform::Android, SessionState::Killed), (Platform::Web, SessionState::LoggedOut)] {
+        let on = |event: Event| Event { platform, ..event };
+        let mut devices = devices();
+        apply(&mut devices, &on(login("alice", "d", 0, "t")));
+        apply(&mut devices, &on(event("alice", "d", EventType::Logout, 1)));
+        let lost = apply(&mut devices, &on(event("alice", "d", EventType::Disconnect, 5)));
+        assert_eq!(lost, Applied::Refused(Refusal::NotLoggedIn));
+        let mut devices = later(&devices, 300);
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 3, "t"))), Applied::Applied);
+        assert_eq!((state(&devices, "alice", "d").0, devices.get("alice", "d").unwrap().event_time), (expected, at(5)));
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 7, "t"))), Applied::Applied);
+        assert_eq!(state(&devices, "alice", "d"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    }
+    let mut unknown = devices();
+    let lost = apply(&mut unknown, &event("alice", "phone", EventType::Disconnect, 5));
+    assert_eq!(lost, Applied::Refused(Refusal::UnknownDevice));
+    let mut unknown = later(&unknown, 300);
+    apply(&mut unknown, &login("alice", "phone", 3, "t"));
+    assert_eq!(state(&unknown, "alice", "phone"), (SessionState::Killed, Some(BindingStatus::Active)));
+}
+
+#[test]
+fn a_disconnect_of_a_login_that_is_over_says_nothing_of_the_next() {
+    let with_seq = |event: Event, seq| Event { login_seq: Some(seq), ..event };
+    for (seq, expected) in [(1, SessionState::Foreground), (2, SessionState::Killed)] {
+        let mut devices = devices();
+        apply(&mut devices, &with_seq(login("alice", "phone", 0, "t"), 1));
+        apply(&mut devices, &with_seq(event("alice", "phone", EventType::Logout, 1), 1));
+        apply(&mut devices, &with_seq(event("alice", "phone", EventType::Disconnect, 5), seq));
+        apply(&mut devices, &with_seq(login("alice", "phone", 3, "t"), 2));
+        assert_eq!(state(&devices, "alice", "phone").0, expected, "number {seq}");
+    }
+}
+
+#[test]
+fn the_newest_unread_count_holds_whatever_was_told_first() {
+    let unread = |devices: &Devices<'_>, device| devices.get("alice", device).unwrap().unread;
+    let read = |seconds, unread| Event { unread: Some(unread), ..event("alice", "desk", EventType::Read, seconds) };
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &login("alice", "desk", 0, "t2"));
+    apply(&mut devices, &event("alice", "desk", EventType::Logout, 20));
+    assert_eq!(apply(&mut devices, &read(21, 9)), Applied::Refused(Refusal::NotLoggedIn));
+    assert_eq!(apply(&mut devices, &read(10, 3)), Applied::Applied, "it was read before");
+    assert_eq!(apply(&mut devices, &read(8, 5)), Applied::Applied);
+    let background = Event { unread: Some(7), ..event("alice", "phone", EventType::Background, 9) };
+    assert_eq!(apply(&mut devices, &background), Applied::Applied);
+    assert_eq!(unread(&devices, "phone"), Some(3));
+    let mut again = later(&devices, 300);
+    apply(&mut again, &read(10, 3));
+    assert_eq!((again.changed().count(), again.recounted().count()), (0, 0));
+    apply(&mut devices, &event("alice", "phone", EventType::Foreground, 11));
+    assert_eq!(unread(&devices, "phone"), Some(0));
 }

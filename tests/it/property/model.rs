@@ -39,6 +39,8 @@ struct Device {
     at: i64,
     login_seq: Option<i64>,
     login_at: i64,
+    /// The newest disconnect that was told while nobody was logged in.
+    lost_at: i64,
     held: Option<Held>,
 }
 
@@ -57,6 +59,7 @@ pub(super) type View = [[Option<Seen>; DEVICES]; USERS];
 pub(super) enum Forgotten {
     Kicks,
     TokensMove,
+    NewerReports,
     LateLogouts,
 }
 
@@ -110,7 +113,7 @@ pub(super) fn is_pushed_to(seen: Seen) -> bool {
 impl Device {
     fn new(platform: Platform) -> Self {
         let state = SessionState::LoggedOut;
-        Self { platform, state, at: i64::MIN, login_seq: None, login_at: i64::MIN, held: None }
+        Self { platform, state, at: i64::MIN, login_seq: None, login_at: i64::MIN, lost_at: i64::MIN, held: None }
     }
 
     /// A newer thing was told of it before: the login sequence decides, else the time.
@@ -194,7 +197,11 @@ impl Model {
                 self.kick(told)
             }
             What::Event(E::TokenReport) => self.token_report(told, taken_at),
-            What::Event(E::Read) => self.sign_of_life(told, |_| {}),
+            // What was read stays read, also where the session is over since.
+            What::Event(E::Read) => match self.devices[told.user][told.device] {
+                Some(this) if this.at > i64::MIN && (is_live(this.state) || told.at < this.at) => Answer::Applied,
+                _ => Answer::Refused,
+            },
             What::Event(E::Heartbeat) => self.sign_of_life(told, |device| {
                 // The link is up; where the app is nobody said.
                 if device.state == SessionState::Killed {
@@ -263,6 +270,7 @@ impl Model {
             at: told.at,
             login_seq: told.login_seq.or(this.login_seq),
             login_at: told.at,
+            lost_at: i64::MIN,
             held: this.held,
         });
         if let Some((token, reported)) = brought {
@@ -276,6 +284,10 @@ impl Model {
             }
         }
         self.make_room(told);
+        // Its link is lost again: that was told before.
+        if this.lost_at > told.at && self.devices[told.user][told.device].is_some_and(|this| is_live(this.state)) {
+            self.happen(&Told { at: this.lost_at, ..told.clone() }, told.device, EventType::Disconnect, None);
+        }
         Answer::Applied
     }
 
@@ -307,7 +319,7 @@ impl Model {
 
     /// Another device reported this token after that.
     fn is_held_later(&mut self, user: usize, device: usize, token: usize, reported: i64) -> bool {
-        self.forgotten != Some(Forgotten::TokensMove)
+        !matches!(self.forgotten, Some(Forgotten::TokensMove | Forgotten::NewerReports))
             && self
                 .others(user, device)
                 .any(|(_, _, other)| other.serves(token) && other.held.is_some_and(|held| held.reported > reported))
@@ -365,7 +377,7 @@ impl Model {
         let is_end = matches!(kind, EventType::Logout | EventType::Kicked)
             || (kind == EventType::Disconnect && !is_phone && is_unheard_of);
         // An end that is told first counts too: the login before it is over. Lists make nothing known.
-        if known.is_none() && (!is_end || device != told.device) {
+        if known.is_none() && (device != told.device || !(is_end || kind == EventType::Disconnect)) {
             return Answer::Refused;
         }
         let this = self.devices[told.user][device].get_or_insert(Device::new(platform));
@@ -373,6 +385,10 @@ impl Model {
             return Answer::Stale;
         }
         if !is_live(this.state) && !is_end {
+            let is_of_another = login_seq.zip(this.login_seq).is_none_or(|(told, known)| told > known);
+            if kind == EventType::Disconnect && is_of_another {
+                this.lost_at = this.lost_at.max(at);
+            }
             return Answer::Refused;
         }
         this.login_seq = login_seq.max(this.login_seq);
