@@ -297,7 +297,7 @@ pub enum EventType {
     Kicked,
     Background,
     Foreground,
-    /// The app is back after its link was lost: as `foreground`.
+    /// The app is back after its link was lost: as `foreground`, or as a login where that had ended the session.
     Reconnect,
     Disconnect,
     /// A sign of life; where they are reported, a link without them is lost.
@@ -411,7 +411,7 @@ pub enum Applied {
 pub enum Refusal {
     /// Older than seven days.
     TooOld,
-    /// No login was ever reported for this device.
+    /// No login, and no end of one, was ever reported for this device.
     UnknownDevice,
     /// The session is not logged in.
     NotLoggedIn,

@@ -113,7 +113,7 @@ fn crowded() -> sqlx::Error {
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(database) => matches!(database.code().as_deref(), Some("40P01" | "40001")),
-        sqlx::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<Crowded>()),
+        sqlx::Error::Io(error) => error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Crowded>),
         _ => false,
     }
 }
