@@ -238,26 +238,6 @@ async fn a_phone_whose_heartbeats_stopped_is_pushed_to_and_a_web_session_is_over
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
-async fn a_login_begins_the_badge_that_the_server_counts_anew(pool: PgPool) {
-    let world = World::start(pool).await;
-    world.settings(json!({"badge": "server"})).await;
-    world.login("alice", "phone", "token-1").await;
-    let background = merged(world.event("background", "alice", "phone"), json!({"unread": 5}));
-    let again = [world.event("disconnect", "alice", "phone"), world.event("login", "alice", "phone")];
-    let killed = world.event("disconnect", "alice", "phone");
-    let told = json!([background, again[0], again[1], killed]);
-    assert_eq!(world.events(&told).await, ["applied"; 4]);
-    world.notify("alice", plain()).await;
-    world.idle().await;
-    let unread: Option<i32> = sqlx::query_scalar("SELECT unread FROM devices").fetch_one(&world.pool).await.unwrap();
-    let pushes: i32 = sqlx::query_scalar("SELECT pushes FROM push_counts WHERE device_id = 'phone'")
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-    assert_eq!((unread, pushes), (None, 1), "the badge is 1");
-}
-
-#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_phone_whose_disconnect_is_told_before_its_login_is_pushed_to(pool: PgPool) {
     let world = World::start(pool).await;
     let told = |kind: &str, ago_ms: i64| {

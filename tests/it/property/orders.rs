@@ -61,20 +61,26 @@ impl Made<'_> {
         }
     }
 
-    fn part_by_part(&self, model: &Model, heard: &mut Vec<usize>, mixture: &mut Mixture) {
+    fn part_by_part(&self, model: &Model, heard: &mut Vec<u32>, mixture: &mut Mixture) {
         if !mixture.known.insert((heard.clone(), *model)) {
             return;
         }
         let mut is_over = true;
         for (number, call) in self.step.calls.iter().enumerate() {
-            let part = heard[number];
-            let Some(told) = call.told.get(part) else { continue };
-            is_over = false;
-            let mut next = *model;
-            mixture.answers.insert((number, part, next.hear(told, self.step.now)));
-            heard[number] += 1;
-            self.part_by_part(&next, heard, mixture);
-            heard[number] -= 1;
+            let done = heard[number];
+            for (part, told) in call.told.iter().enumerate().filter(|(part, _)| done & (1 << part) == 0) {
+                is_over = false;
+                // What makes no row may have looked before another call made it, though the parts before it came after.
+                let is_early = (0..part).any(|earlier| done & (1 << earlier) == 0);
+                if is_early && told.makes_known() {
+                    continue;
+                }
+                let mut next = *model;
+                mixture.answers.insert((number, part, next.hear(told, self.step.now)));
+                heard[number] = done | (1 << part);
+                self.part_by_part(&next, heard, mixture);
+                heard[number] = done;
+            }
         }
         if is_over {
             mixture.outcomes.insert(*model);
@@ -85,7 +91,7 @@ impl Made<'_> {
 /// What all orders of the parts come to.
 #[derive(Default)]
 struct Mixture {
-    known: HashSet<(Vec<usize>, Model)>,
+    known: HashSet<(Vec<u32>, Model)>,
     outcomes: HashSet<Model>,
     /// By call and part.
     answers: HashSet<(usize, usize, Answer)>,
