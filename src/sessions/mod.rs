@@ -221,14 +221,18 @@ fn touched(changes: &[Change], app: &App) -> Touched {
 }
 
 fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
-    let is_login = event.kind == EventType::Login;
-    let is_made = is_login || event.kind == EventType::TokenReport;
+    let is_login = matches!(event.kind, EventType::Login | EventType::Reconnect);
+    let is_made = match event.kind {
+        EventType::Login | EventType::Logout | EventType::Disconnect | EventType::TokenReport => true,
+        EventType::Kicked => !event.kicks_others(),
+        _ => false,
+    };
     touched.devices.push((event.user_id.clone(), event.device_id.clone(), event.platform, is_made));
     for kicked in &event.kicked_devices {
         touched.devices.push((event.user_id.clone(), kicked.clone(), event.platform, false));
     }
     let concerns_user = match event.kind {
-        EventType::Login => app.settings.kick.enforce,
+        EventType::Login | EventType::Reconnect => app.settings.kick.enforce,
         EventType::Kicked => !event.kicked_platforms.is_empty(),
         EventType::Read => event.unread.is_some(),
         EventType::UserDeleted => true,
@@ -242,7 +246,7 @@ fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
         }
     }
     if is_login {
-        touched.logins.push(event.device_id.clone());
+        touched.logins.push((event.device_id.clone(), event.event_time));
     }
     touched.tokens.extend(event.token.iter().map(|token| (token.vendor, token.token.clone())));
 }

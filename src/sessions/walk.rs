@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::dispatcher::Dispatcher;
 use crate::domain::app::AppSettings;
-use crate::domain::session::Platform;
+use crate::domain::session::{MAX_AGE, Platform};
 use crate::store::apps::App;
 use crate::store::devices::{Lapses, Place};
 use crate::store::line::{STATEMENT_LIMIT, bounded, is_ambiguous};
@@ -84,6 +84,7 @@ async fn step(
             - least(|settings| {
                 settings.link_lost_after(Platform::Web).min(settings.link_lost_after(Platform::Android))
             }),
+        heard_before: now - MAX_AGE,
         reported_before: now - least(AppSettings::pending_for),
     };
     let walk = store::devices::walk(&database.sessions, from, devices, lapses);

@@ -408,7 +408,7 @@ pub async fn count_waiting(db: impl PgExecutor<'_>, app_id: AppId, at_most: i64)
     .await
 }
 
-/// One waiting delivery of a user, by its number in the question.
+/// One waiting delivery of a user.
 #[derive(Debug)]
 pub struct WaitingOfUser {
     pub delivery_id: DeliveryId,

@@ -518,6 +518,13 @@ async fn the_server_counts_the_badge_from_the_last_unread_and_reading_lowers_it(
     apns.events(&event("disconnect", json!({}))).await;
     push(json!({"conversation_id": "c"})).await;
     assert_eq!(badges(&apns).last(), Some(&Some(1)), "opened since");
+    // A login begins anew, also where the app is killed from the front.
+    apns.events(&event("background", json!({"unread": 5}))).await;
+    for kind in ["disconnect", "login", "disconnect"] {
+        assert_eq!(apns.events(&event(kind, json!({}))).await, ["applied"]);
+    }
+    push(json!({"conversation_id": "c"})).await;
+    assert_eq!(badges(&apns).last(), Some(&Some(1)), "logged in since");
     apns.settings(json!({"badge": "none"})).await;
     push(json!({"conversation_id": "d"})).await;
     assert_eq!(badges(&apns).last(), Some(&None));

@@ -207,13 +207,13 @@ async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
     let touched = Touched {
         devices: vec![("alice".to_owned(), "phone".to_owned(), Platform::Android, true)],
         users: vec!["alice".to_owned()],
-        logins: vec!["phone".to_owned()],
+        logins: vec![("phone".to_owned(), now)],
         one_at_a_time: vec!["alice".to_owned()],
         tokens: vec![(VendorKind::Xiaomi, "token-1".to_owned())],
     };
     let locked = store::devices::lock_touched(&mut *db, AppId(APP), &touched).await.unwrap();
     store::devices::write_back(&mut *db, AppId(APP), locked.iter()).await.unwrap();
-    let lapses = Lapses { killed_before: now, seen_before: now, reported_before: now };
+    let lapses = Lapses { killed_before: now, seen_before: now, heard_before: now, reported_before: now };
     store::devices::walk(&mut *db, &Place::default(), 10, lapses).await.unwrap();
     store::notifications::route(&mut *db, &question, now).await.unwrap();
     rescues(db, number, now).await;

@@ -246,7 +246,40 @@ async fn a_phone_whose_heartbeats_stopped_is_pushed_to_and_a_web_session_is_over
     // It is heard of again.
     let beat = world.event("heartbeat", "alice", "phone");
     assert_eq!(world.events(&json!([beat])).await, ["applied"]);
-    assert_eq!(world.reason_for("alice", "phone").await, "foreground");
+    assert_eq!(world.reason_for("alice", "phone").await, "background");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_phone_whose_disconnect_is_told_before_its_login_is_pushed_to(pool: PgPool) {
+    let world = World::start(pool).await;
+    let told = |kind: &str, ago_ms: i64| {
+        merged(world.event(kind, "alice", "phone"), json!({"event_time": world.now_ms() - ago_ms}))
+    };
+    assert_eq!(world.events(&json!([told("disconnect", 1_000)])).await, ["refused"]);
+    let token = json!({"certificate_id": CERTIFICATE, "token": "token-1"});
+    assert_eq!(world.events(&json!([merged(told("login", 5_000), token)])).await, ["applied"]);
+    assert_eq!(world.stored("alice", "phone").await, ("killed".to_owned(), Some("active".to_owned())));
+    assert_eq!(world.reason("alice").await, "pushed");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_late_login_on_a_phone_whose_next_user_has_left_leaves_no_trace(pool: PgPool) {
+    let world = World::start(pool).await;
+    let told = |kind: &str, user: &str, ago_ms: i64| {
+        merged(world.event(kind, user, "phone"), json!({"event_time": world.now_ms() - ago_ms}))
+    };
+    assert_eq!(world.events(&json!([told("login", "bob", 2_000)])).await, ["applied"]);
+    assert_eq!(world.events(&json!([told("logout", "bob", 1_000)])).await, ["applied"]);
+    assert_eq!(world.events(&json!([told("login", "alice", 3_000)])).await, ["stale"]);
+    assert_eq!(world.stored("alice", "phone").await.0, "none");
+    assert_eq!(world.events(&json!([told("logout", "carol", 1_000)])).await, ["applied"], "nobody heard of her yet");
+    assert_eq!(world.events(&json!([told("login", "carol", 3_000)])).await, ["stale"]);
+    world.advance(TimeDelta::days(7) + TimeDelta::seconds(1));
+    world.walk().await;
+    assert_eq!(
+        (world.stored("carol", "phone").await.0, world.stored("bob", "phone").await.0),
+        ("none".into(), "logged_out".into())
+    );
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
