@@ -17,6 +17,7 @@ pub mod preferences;
 pub mod push_counts;
 pub mod rescues;
 pub mod signals;
+pub mod superseding;
 pub mod tencent_callbacks;
 
 use std::str::FromStr;

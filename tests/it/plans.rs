@@ -11,12 +11,13 @@ use rouse::domain::id::{AppId, CertificateId, NotificationId};
 use rouse::domain::notification::Priority;
 use rouse::domain::session::{BindingStatus, MessageKey, Platform};
 use rouse::domain::skip::CancelReason;
-use rouse::store::deliveries::{Record, Superseding};
+use rouse::store::deliveries::Record;
 use rouse::store::devices::{Lapses, Place, TokenVerdict, Touched};
 use rouse::store::events::NewEvents;
 use rouse::store::notifications::{Acceptance, Question};
 use rouse::store::push_counts::{Anew, Counted};
 use rouse::store::rescues::{Asked, Rescued};
+use rouse::store::superseding::Superseding;
 use rouse::store::{self, Database};
 use sqlx::{PgConnection, PgPool};
 
@@ -152,8 +153,8 @@ async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
         user_ids: vec!["alice"],
         device_ids: vec!["phone"],
     };
-    assert_eq!(store::deliveries::supersede(&mut *db, &newer, 10, now).await.unwrap(), 0);
-    assert_eq!(store::deliveries::cancel_superseded(&mut *db, &[delivery.0], now).await.unwrap(), 0);
+    assert_eq!(store::superseding::supersede(&mut *db, &newer, 10, now).await.unwrap(), 0);
+    assert_eq!(store::superseding::cancel_superseded(&mut *db, &[delivery.0], now).await.unwrap(), 0);
     let known = store::notifications::are_known(&mut *db, &[APP], &["m-0"], &[0]);
     assert_eq!(known.await.unwrap(), [false]);
     let waiting = store::deliveries::waiting_of_users(&mut *db, AppId(APP), &["alice"], 10).await.unwrap();
