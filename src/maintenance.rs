@@ -10,6 +10,7 @@ use crate::api::KeyUse;
 use crate::config::Retention;
 use crate::dispatcher::Dispatcher;
 use crate::domain::id::NotificationId;
+use crate::domain::skip::SkipReason;
 use crate::store::line::{STATEMENT_LIMIT, WORK_LIMIT, bounded};
 use crate::store::partitions::{self, Parent};
 use crate::store::{self, Database};
@@ -217,7 +218,7 @@ async fn cancel_orphans(database: &Database) -> sqlx::Result<()> {
     for certificate in store::deliveries::orphaned_certificates(&database.api).await? {
         loop {
             let now = partitions::database_now(&database.api).await?;
-            let reason = "certificate_missing";
+            let reason = SkipReason::CertificateMissing.as_str();
             let ended =
                 store::deliveries::cancel_of_certificate(&database.api, certificate, reason, now, CANCEL_BATCH).await?;
             telemetry::metrics::cancelled_waiting(ended);

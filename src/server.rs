@@ -127,7 +127,14 @@ impl Server {
             clock.clone(),
             stop_background.clone(),
         ));
-        let ingest = Ingest::start(database.clone(), dispatcher.clone(), clock.clone(), &background, &stop_background);
+        let ingest = Ingest::start(
+            database.clone(),
+            Arc::clone(&directory),
+            dispatcher.clone(),
+            clock.clone(),
+            &background,
+            &stop_background,
+        );
         let router = api::router(Api::new(Parts {
             database: database.clone(),
             directory: Arc::clone(&directory),

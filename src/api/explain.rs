@@ -138,7 +138,7 @@ pub(super) async fn explain(
         }
     }
     let mut choices = choose(&new, devices, &app.settings, &snapshot, now);
-    count_badges(&api, app_id, &mut choices).await?;
+    count_badges(&api, app_id, &mut choices, i32::from(new.content.raises_badge())).await?;
     let dry_run = DryRun::new(&api, &snapshot, &app.settings, &new, now);
     let mut recipients: Vec<ExplainedRecipient> = new
         .to
@@ -178,8 +178,8 @@ pub(super) async fn explain(
     Ok(Json(Explanation { already_accepted, deliveries, recipients }))
 }
 
-/// The badges that the server counts, as they would be with this push.
-async fn count_badges(api: &Api, app_id: AppId, choices: &mut [Choice]) -> Result<(), ApiError> {
+/// The badges that the server counts, as they would be with this push, which counts `pushes`.
+async fn count_badges(api: &Api, app_id: AppId, choices: &mut [Choice], pushes: i32) -> Result<(), ApiError> {
     let mut counting: Vec<&mut Chosen> = choices
         .iter_mut()
         .filter_map(|choice| match choice {
@@ -193,9 +193,9 @@ async fn count_badges(api: &Api, app_id: AppId, choices: &mut [Choice]) -> Resul
     let app_ids = vec![app_id.0; counting.len()];
     let users: Vec<&str> = counting.iter().map(|chosen| chosen.user_id.as_str()).collect();
     let devices: Vec<&str> = counting.iter().map(|chosen| chosen.device_id.as_str()).collect();
-    let pushes = store::push_counts::of_devices(&api.database.api, &app_ids, &users, &devices).await?;
-    for (chosen, pushes) in counting.iter_mut().zip(pushes) {
-        chosen.badge = chosen.badge.map(|base| base.saturating_add(pushes).saturating_add(1));
+    let before = store::push_counts::of_devices(&api.database.api, &app_ids, &users, &devices).await?;
+    for (chosen, before) in counting.iter_mut().zip(before) {
+        chosen.badge = chosen.badge.map(|base| base.saturating_add(before).saturating_add(pushes));
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ impl<'a> DryRun<'a> {
                 vendor.preview(&push, &targets)
             },
         );
-        let waits = waits(&self.api.dispatcher, entry);
+        let waits = waits(&self.api.dispatcher, entry, &notification);
         Some(ExplainedDelivery {
             certificate_id: chosen.certificate_id,
             vendor: entry.certificate.vendor,

@@ -15,7 +15,8 @@ use super::{Api, Caller};
 use crate::directory::{Entry, Snapshot};
 use crate::dispatcher::Dispatcher;
 use crate::domain::certificate::{CertificateState, VendorKind};
-use crate::domain::id::{AppId, CertificateId};
+use crate::domain::id::{AppId, CertificateId, NotificationId};
+use crate::domain::notification::{Content, Notification, Priority};
 use crate::domain::preferences::Notify;
 use crate::domain::routing::{Candidate, Decision, User, Wishes, by_binding, by_user, decide};
 use crate::domain::session::{BindingStatus, Device, Platform, SessionState};
@@ -70,8 +71,8 @@ pub(super) struct DeviceReach {
     pub waits: Vec<ReasonView>,
 }
 
-/// What deliveries with this certificate would wait for.
-pub(super) fn waits(dispatcher: &Dispatcher, entry: &Entry) -> Vec<WaitReason> {
+/// What deliveries of this notification with this certificate would wait for.
+pub(super) fn waits(dispatcher: &Dispatcher, entry: &Entry, notification: &Notification) -> Vec<WaitReason> {
     let mut waits = Vec::new();
     match entry.certificate.state {
         CertificateState::Active => {}
@@ -85,10 +86,29 @@ pub(super) fn waits(dispatcher: &Dispatcher, entry: &Entry) -> Vec<WaitReason> {
     if status.breaker_open {
         waits.push(WaitReason::VendorDown);
     }
-    if !status.holds.is_empty() {
+    // Only its own class counts: another one may have a quota left.
+    let class = entry.adapter.as_ref().ok().map(|vendor| vendor.message_class(notification));
+    if class.is_some_and(|class| status.holds.iter().any(|(held, _)| *held == class)) {
         waits.push(WaitReason::QuotaSpent);
     }
     waits
+}
+
+/// A message that says nothing of its own: its class is the certificate's.
+fn plain(app_id: AppId, now_ms: u64) -> Notification {
+    let content = Content {
+        title: String::new(),
+        body: String::new(),
+        conversation_id: None,
+        collapse_id: None,
+        data: None,
+        sound: None,
+        priority: Priority::default(),
+        offline_push_info: None,
+        force: false,
+        ttl_s: 0,
+    };
+    Notification { notification_id: NotificationId::new(now_ms, 0), app_id, content }
 }
 
 /// Tells whether a push would reach a user now: yes, or for each device everything that keeps it, and what would change that.
@@ -131,12 +151,13 @@ pub(super) async fn read(
         Decision::Each(decisions) => decisions,
         Decision::Nobody(_) => Vec::new(),
     };
+    let plain = plain(app_id, api.clock.now_ms());
     let views: Vec<DeviceReach> = devices
         .iter()
         .zip(decisions)
         .map(|(device, decision)| {
             let state = device.session().at(now, &settings).state;
-            of_device(&api.dispatcher, &snapshot, app_id, device, state, decision)
+            of_device(&api.dispatcher, &snapshot, &plain, device, state, decision)
         })
         .collect();
     let mut reasons: Vec<SkipReason> = of_user.into_iter().collect();
@@ -155,7 +176,7 @@ pub(super) async fn read(
 fn of_device(
     dispatcher: &Dispatcher,
     snapshot: &Snapshot,
-    app_id: AppId,
+    plain: &Notification,
     device: &Device,
     state: SessionState,
     decision: Option<SkipReason>,
@@ -166,11 +187,11 @@ fn of_device(
     reasons.extend(of_binding.filter(|reason| Some(*reason) != decision));
     let binding = device.binding.as_ref();
     let entry: Option<&Arc<Entry>> =
-        binding.and_then(|binding| snapshot.certificate_of(app_id, binding.certificate_id));
+        binding.and_then(|binding| snapshot.certificate_of(plain.app_id, binding.certificate_id));
     if binding.is_some() && entry.is_none() {
         reasons.push(SkipReason::CertificateMissing);
     }
-    let waits = entry.map(|entry| waits(dispatcher, entry)).unwrap_or_default();
+    let waits = entry.map(|entry| waits(dispatcher, entry, plain)).unwrap_or_default();
     DeviceReach {
         device_id: device.device_id.clone(),
         platform: device.platform,

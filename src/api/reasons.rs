@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Caller;
-use crate::domain::skip::{CancelReason, SkipReason, WaitReason, Words};
+use crate::domain::skip::{CancelReason, ExpiryReason, RescueReason, SkipReason, WaitReason, Words};
 
 /// A reason in words.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,8 +29,12 @@ pub(super) enum ReasonKind {
     Skip,
     /// Only a delivery that waited is cancelled for it.
     Cancel,
-    /// A delivery is made, but waits.
+    /// A delivery is made, but waits; in the trace as `postponed`.
     Wait,
+    /// A delivery was made after all; in the trace as `rescued`.
+    Rescue,
+    /// A delivery ended by itself; in the trace as `expired`.
+    Expiry,
 }
 
 /// One sentence in each language.
@@ -70,17 +74,32 @@ impl From<WaitReason> for ReasonView {
     }
 }
 
+impl From<RescueReason> for ReasonView {
+    fn from(reason: RescueReason) -> Self {
+        Self::new(reason.as_str(), ReasonKind::Rescue, reason.words())
+    }
+}
+
+impl From<ExpiryReason> for ReasonView {
+    fn from(reason: ExpiryReason) -> Self {
+        Self::new(reason.as_str(), ReasonKind::Expiry, reason.words())
+    }
+}
+
 /// Every reason there is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reasons {
     pub items: Vec<ReasonView>,
 }
 
-/// Every reason why a device gets no push, in English and Chinese, with what would change it.
+/// Every reason why a device gets no push, or gets it later, in English and Chinese, with what would change it: all that the
+/// trace gives with `skipped`, `cancelled`, `postponed`, `rescued` and `expired`.
 #[utoipa::path(get, path = "/v1/skip-reasons", tag = "chat server", responses((status = 200, body = Reasons)))]
 pub(super) async fn list(_caller: Caller) -> Json<Reasons> {
     let skips = SkipReason::ALL.iter().map(|reason| ReasonView::from(*reason));
     let cancels = CancelReason::ALL.iter().map(|reason| ReasonView::from(*reason));
     let waits = WaitReason::ALL.iter().map(|reason| ReasonView::from(*reason));
-    Json(Reasons { items: skips.chain(cancels).chain(waits).collect() })
+    let rescues = RescueReason::ALL.iter().map(|reason| ReasonView::from(*reason));
+    let expiries = ExpiryReason::ALL.iter().map(|reason| ReasonView::from(*reason));
+    Json(Reasons { items: skips.chain(cancels).chain(waits).chain(rescues).chain(expiries).collect() })
 }

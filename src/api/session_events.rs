@@ -19,8 +19,9 @@ use crate::vendor::registry::check_token;
 /// The most events of one call, and devices of one kick.
 const MAX_EVENTS: usize = 1_000;
 const MAX_KICKED: usize = 100;
-/// The most unconfirmed messages of one disconnect.
+/// The most unconfirmed messages of one disconnect, and of all disconnects of one call.
 const MAX_UNACKED: usize = 100;
+const MAX_UNACKED_OF_CALL: usize = 1_000;
 
 /// A batch of events; applied in their order.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -74,8 +75,8 @@ pub(super) struct SessionEvent {
     /// `read` only: the conversation that was read. What still waits of it is cancelled, on all of the user's devices.
     #[serde(default)]
     pub conversation_id: Option<Name>,
-    /// `disconnect` with `link` `timeout` only: messages handed to the link that nobody confirmed, at most 100. Those that were
-    /// skipped because the app was open are pushed after all, if the app's `rescue_window_s` allows.
+    /// `disconnect` with `link` `timeout` only: messages handed to the link that nobody confirmed, at most 100, and 1000 in
+    /// one call. Those that were skipped because the app was open are pushed after all, if the app's `rescue_window_s` allows.
     #[serde(default)]
     pub unacked: Option<Vec<Unacked>>,
 }
@@ -148,6 +149,7 @@ pub(super) async fn post(
         check(event)
             .map_err(|(field, message)| ApiError::InvalidBody { field: format!("events[{index}].{field}"), message })?;
     }
+    check_unacked(&batch.events)?;
     let now = api.clock.now();
     let snapshot = api.knowing(app_id, batch.events.iter().filter_map(|event| event.certificate_id)).await?;
     for (index, event) in batch.events.iter_mut().enumerate() {
@@ -189,6 +191,19 @@ pub(super) async fn post(
         })
         .collect();
     Ok(Json(SessionResults { results }))
+}
+
+/// Checks how many unconfirmed messages the events name together: the first that goes beyond is wrong.
+fn check_unacked(events: &[SessionEvent]) -> Result<(), ApiError> {
+    let mut named = 0;
+    for (index, event) in events.iter().enumerate() {
+        named += event.unacked.as_ref().map_or(0, Vec::len);
+        if named > MAX_UNACKED_OF_CALL {
+            let message = format!("the events of one call may name at most {MAX_UNACKED_OF_CALL} messages together");
+            return Err(ApiError::InvalidBody { field: format!("events[{index}].unacked"), message });
+        }
+    }
+    Ok(())
 }
 
 /// Checks which fields go with which type.

@@ -61,7 +61,7 @@ pub(super) struct TraceEvent {
     /// Absent where the event concerns no single delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<Uuid>,
-    /// `skipped`, `attempt`, `postponed`, `cancelled`, `expired`.
+    /// `skipped`, `rescued`, `attempt`, `postponed`, `cancelled`, `expired`.
     pub kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

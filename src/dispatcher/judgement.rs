@@ -72,9 +72,10 @@ pub(super) async fn judge_again(
             of_user.push(device);
         }
     }
-    let mut hidden = Vec::new();
+    let mut hiding = Vec::new();
     for (mut held, of_user) in std::mem::take(&mut parcel.deliveries).into_iter().zip(of_users) {
-        let hides = of_user.first().and_then(RoutedDevice::preferences).is_some_and(|own| own.hide_content);
+        let preferences = of_user.first().and_then(RoutedDevice::preferences);
+        let hides = preferences.is_some_and(|preferences| preferences.hide_content);
         let (token, certificate_id) = match standing(&held, of_user, &wishes, &settings, now) {
             Ok(found) => found,
             Err(reason) => {
@@ -85,28 +86,24 @@ pub(super) async fn judge_again(
         };
         // The device reported another token while the delivery waited: it goes there.
         held.token = token;
-        if certificate_id == lane.certificate_id.0 {
-            if hides { &mut hidden } else { &mut parcel.deliveries }.push(held);
-        } else {
+        if certificate_id != lane.certificate_id.0 {
             reroute(inner, lane, &parcel.notification, held, CertificateId(certificate_id)).await;
+        } else if hides {
+            hiding.push(held);
+        } else {
+            parcel.deliveries.push(held);
         }
     }
     parcel.judged_at = judged_at;
-    hide(lane, parcel, hidden, &settings);
+    if !hiding.is_empty() {
+        // The user may hide contents only since it was accepted. Another text is another call.
+        let notification = parcel.notification.showing(TextVariant::Hidden, &settings);
+        let shown = std::mem::replace(parcel, Parcel { notification, deliveries: hiding, ..*parcel });
+        if !shown.deliveries.is_empty() {
+            lane.push_front(shown);
+        }
+    }
     Judgement::Renewed
-}
-
-/// Users who hide contents by now get no text of it, whatever they wished when it was accepted.
-fn hide(lane: &Lane, parcel: &mut Parcel, hidden: Vec<Held>, settings: &AppSettings) {
-    if hidden.is_empty() {
-        return;
-    }
-    let notification = parcel.notification.showing(TextVariant::Hidden, settings);
-    if parcel.deliveries.is_empty() {
-        (parcel.notification, parcel.deliveries) = (notification, hidden);
-    } else {
-        lane.push_front(Parcel { notification, deliveries: hidden, ..*parcel });
-    }
 }
 
 /// Where a delivery goes now, or why it has no right any more. What the message itself says of devices, and what the user

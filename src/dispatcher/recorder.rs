@@ -156,7 +156,7 @@ fn cancel_overtaken(inner: &Inner, moved: Vec<(Uuid, bool)>) {
         let cancel = async {
             let cancelled =
                 store::deliveries::cancel(&database.api, &by_lane, CancelReason::SupersededByNewer, now).await?;
-            Ok(cancelled + store::deliveries::cancel_superseded(&database.api, &others, now).await?)
+            Ok(cancelled + store::superseding::cancel_superseded(&database.api, &others, now).await?)
         };
         match bounded(STATEMENT_LIMIT, cancel).await {
             Ok(cancelled) => telemetry::metrics::cancelled_waiting(cancelled),

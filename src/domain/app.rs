@@ -25,13 +25,18 @@ pub struct AppSettings {
     /// How long a killed phone stays logged in, in seconds.
     #[schema(minimum = 60, maximum = 31_536_000)]
     pub killed_session_s: u32,
-    /// How often apps send heartbeats, where the chat server reports them, in seconds: sooner ones are not stored.
+    /// How often phones and desktops send heartbeats, where the chat server reports them, in seconds: sooner ones are not
+    /// stored.
     #[schema(minimum = 1, maximum = 3_600)]
     pub heartbeat_s: u32,
     /// After so many seconds without a heartbeat the link of a phone or desktop is lost. Counts for sessions that sent one.
     #[schema(minimum = 2, maximum = 86_400)]
     pub heartbeat_timeout_s: u32,
-    /// The same for web sessions.
+    /// How often web sessions send heartbeats, in seconds. Where yours come as those of phones do, make the two web settings
+    /// as long as theirs.
+    #[schema(minimum = 1, maximum = 3_600)]
+    pub web_heartbeat_s: u32,
+    /// After so many seconds without a heartbeat a web session is over.
     #[schema(minimum = 2, maximum = 86_400)]
     pub web_heartbeat_timeout_s: u32,
     /// Whose sessions end when a user logs in on one more device.
@@ -92,6 +97,7 @@ impl Default for AppSettings {
             killed_session_s: 7 * 86_400,
             heartbeat_s: 120,
             heartbeat_timeout_s: 400,
+            web_heartbeat_s: 20,
             web_heartbeat_timeout_s: 60,
             kick: KickSettings::default(),
             multi_device: MultiDeviceRule::Each,
@@ -112,6 +118,7 @@ impl AppSettings {
             ("killed_session_s", self.killed_session_s, 60, 31_536_000),
             ("heartbeat_s", self.heartbeat_s, 1, 3_600),
             ("heartbeat_timeout_s", self.heartbeat_timeout_s, 2, 86_400),
+            ("web_heartbeat_s", self.web_heartbeat_s, 1, 3_600),
             ("web_heartbeat_timeout_s", self.web_heartbeat_timeout_s, 2, 86_400),
             ("desktop_quiet_s", self.desktop_quiet_s, 1, 86_400),
             ("rescue_window_s", self.rescue_window_s, 0, 3_600),
@@ -124,6 +131,9 @@ impl AppSettings {
         }
         if self.heartbeat_timeout_s <= self.heartbeat_s {
             return wrong("heartbeat_timeout_s", "must be more than heartbeat_s".to_owned());
+        }
+        if self.web_heartbeat_timeout_s <= self.web_heartbeat_s {
+            return wrong("web_heartbeat_timeout_s", "must be more than web_heartbeat_s".to_owned());
         }
         if self.max_waiting_deliveries > 1_000_000_000 {
             return wrong("max_waiting_deliveries", "must be at most 1000000000".to_owned());
@@ -157,7 +167,8 @@ impl AppSettings {
 
     /// Heartbeats that follow one another sooner are not stored.
     pub fn least_heartbeat(&self, platform: Platform) -> TimeDelta {
-        seconds(self.heartbeat_s).min(self.link_lost_after(platform) / 2) / 2
+        let every = if platform == Platform::Web { self.web_heartbeat_s } else { self.heartbeat_s };
+        seconds(every).min(self.link_lost_after(platform) / 2) / 2
     }
 
     /// For how long a message may be pushed after all that an open app did not get.
@@ -190,6 +201,8 @@ mod tests {
         assert_eq!(settings.link_lost_after(Platform::Android), TimeDelta::seconds(400));
         assert_eq!(settings.link_lost_after(Platform::Windows), TimeDelta::seconds(400));
         assert_eq!(settings.link_lost_after(Platform::Web), TimeDelta::seconds(60));
+        assert!(settings.heartbeat_s < settings.heartbeat_timeout_s, "who beats in time is not lost");
+        assert!(settings.web_heartbeat_s < settings.web_heartbeat_timeout_s);
         assert_eq!((settings.kick.sessions_per_platform, settings.kick.enforce), (1, false));
     }
 
@@ -199,6 +212,9 @@ mod tests {
             (r#"{"killed_session_s":59}"#, "settings.killed_session_s"),
             (r#"{"heartbeat_timeout_s":100}"#, "settings.heartbeat_timeout_s"),
             (r#"{"web_heartbeat_timeout_s":1}"#, "settings.web_heartbeat_timeout_s"),
+            (r#"{"web_heartbeat_timeout_s":20}"#, "settings.web_heartbeat_timeout_s"),
+            (r#"{"web_heartbeat_s":60}"#, "settings.web_heartbeat_timeout_s"),
+            (r#"{"web_heartbeat_s":0}"#, "settings.web_heartbeat_s"),
             (r#"{"rescue_window_s":3601}"#, "settings.rescue_window_s"),
             (r#"{"kick":{"sessions_per_platform":4}}"#, "settings.kick.sessions_per_platform"),
             (r#"{"kick":{"web_sessions":11}}"#, "settings.kick.web_sessions"),

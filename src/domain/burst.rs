@@ -20,6 +20,10 @@ pub struct BurstRule {
     pub window_s: u32,
     /// The line: `{count}` is the number of messages in the window, `{title}` the message's title.
     pub body: Text<1, 128>,
+    /// The line of messages without a title, where `body` names `{title}`. If not given: `{count} new messages`, or
+    /// `{count} 条新消息` where `body` is Chinese.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untitled_body: Option<Text<1, 128>>,
     /// The most pushes to one user in a minute, whatever they are about; what is more is skipped. Null: no bound.
     #[schema(minimum = 1, maximum = 10_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +36,7 @@ impl Default for BurstRule {
             after: 4,
             window_s: 60,
             body: Text::new("{count} new messages from {title}").unwrap_or_else(|_| unreachable!("the literal fits")),
+            untitled_body: None,
             max_per_minute: None,
         }
     }
@@ -53,9 +58,19 @@ impl BurstRule {
         Ok(())
     }
 
-    /// The line for so many messages.
-    pub fn line(&self, count: u32, title: &str) -> String {
-        self.body.replace("{count}", &count.to_string()).replace("{title}", title)
+    /// The line for so many messages; without a title it is one that names none.
+    pub fn line(&self, count: u32, title: Option<&str>) -> String {
+        let text = if title.is_some() || !self.body.contains("{title}") { &self.body } else { self.untitled() };
+        text.replace("{count}", &count.to_string()).replace("{title}", title.unwrap_or_default())
+    }
+
+    fn untitled(&self) -> &str {
+        let is_chinese = self.body.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+        match &self.untitled_body {
+            Some(own) => own,
+            None if is_chinese => "{count} 条新消息",
+            None => "{count} new messages",
+        }
     }
 }
 
@@ -113,8 +128,20 @@ mod tests {
     #[test]
     fn a_line_names_count_and_title() {
         let rule = BurstRule::default();
-        assert_eq!(rule.line(5, "Alice"), "5 new messages from Alice");
-        assert_eq!(BurstRule { body: Text::new("{count} 条新消息").unwrap(), ..rule }.line(12, "x"), "12 条新消息");
+        assert_eq!(rule.line(5, Some("Alice")), "5 new messages from Alice");
+        let plain = BurstRule { body: Text::new("{count} 条新消息").unwrap(), ..rule };
+        assert_eq!((&*plain.line(12, Some("x")), &*plain.line(12, None)), ("12 条新消息", "12 条新消息"));
+    }
+
+    #[test]
+    fn without_a_title_the_line_names_none() {
+        let text = |text| Text::new(text).unwrap();
+        let chinese = BurstRule { body: text("{title}发来{count}条新消息"), ..BurstRule::default() };
+        let own = BurstRule { untitled_body: Some(text("{count} Nachrichten")), ..BurstRule::default() };
+        for (rule, line) in [(BurstRule::default(), "5 new messages"), (chinese, "5 条新消息"), (own, "5 Nachrichten")]
+        {
+            assert_eq!(rule.line(5, None), line);
+        }
     }
 
     #[test]

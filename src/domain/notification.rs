@@ -71,6 +71,12 @@ impl Content {
     pub fn collapse_text(&self) -> Option<&str> {
         self.collapse_id.as_deref().or(self.conversation_id.as_deref())
     }
+
+    /// Whether it counts on the badge; one that does not shows the count all the same.
+    pub fn raises_badge(&self) -> bool {
+        let apns = self.offline_push_info.as_ref().and_then(|info| info.apns_info.as_ref());
+        apns.and_then(|apns| apns.badge_mode) != Some(1)
+    }
 }
 
 /// A notification in memory, shared by all its deliveries.
@@ -99,9 +105,7 @@ impl Notification {
             }
             TextVariant::Summary(count) => {
                 let rule = settings.burst.clone().unwrap_or_default();
-                let own = self.content.offline_push_info.as_ref().and_then(|info| info.title.as_deref());
-                let title = own.filter(|title| !title.trim().is_empty()).unwrap_or(&content.title);
-                content.body = rule.line(count.into(), title);
+                content.body = rule.line(count.into(), self.own_title(settings));
                 // The line stands for the conversation's messages, whatever each of them would have replaced.
                 if content.conversation_id.is_some() {
                     content.collapse_id = None;
@@ -115,6 +119,14 @@ impl Notification {
     pub fn collapse_digest(&self) -> Option<i64> {
         let first = first_of_digest(self.content.collapse_text()?.as_bytes());
         Some(i64::from_be_bytes(first) & i64::MAX)
+    }
+
+    /// The title that the caller gave, if any.
+    fn own_title(&self, settings: &AppSettings) -> Option<&str> {
+        let info = self.content.offline_push_info.as_ref().and_then(|info| info.title.as_deref());
+        // The app's stands there where none was given.
+        let general = Some(&*self.content.title).filter(|title| *title != &*settings.default_title);
+        info.filter(|title| !title.trim().is_empty()).or(general).filter(|title| !title.trim().is_empty())
     }
 
     /// The collapse key as a positive 31-bit number: of [`Content::collapse_text`], else of the notification.
@@ -221,7 +233,9 @@ mod tests {
     #[test]
     fn a_hidden_notification_shows_nothing_of_its_texts() {
         let info = r#"{"Title":"Bob","Desc":"secret","Ext":"e","AndroidInfo":{"HuaWeiImage":"https://secret/i.png",
-            "XiaoMiTemplateParam":{"a":"secret"},"OPPOPrivateContentParameters":{"a":"secret"}},
+            "XiaoMiTemplateId":"P1","XiaoMiTemplateParam":{"a":"secret"},"OPPOPrivateMsgTemplateId":"tpl",
+            "OPPOPrivateTitleParameters":{"a":"Bob"},"OPPOPrivateContentParameters":{"a":"secret"}},
+            "HarmonyInfo":{"Body":"secret"},
             "ApnsInfo":{"Title":"Bob","SubTitle":"secret","Image":"https://secret/i.png","Sound":"s.caf"}}"#;
         let mut own = notification(Some("m-1"), Some("room"), 0);
         own.content.title = "Bob".to_owned();
@@ -237,8 +251,23 @@ mod tests {
         let line = own.showing(TextVariant::Summary(5), &settings);
         assert_eq!(line.content.body, "5 new messages from Bob");
         assert_eq!(line.content.collapse_text(), Some("room"));
+        for shown in [&hidden, &line] {
+            let android = shown.android().unwrap();
+            assert_eq!((&android.xiaomi_template_id, &android.oppo_private_msg_template_id), (&None, &None));
+        }
         assert!(!serde_json::to_string(&line.content).unwrap().contains("secret"));
         assert!(Arc::ptr_eq(&own, &own.showing(TextVariant::Own, &settings)));
+    }
+
+    #[test]
+    fn a_line_of_messages_without_a_title_names_nobody() {
+        let settings =
+            AppSettings { burst: Some(crate::domain::burst::BurstRule::default()), ..AppSettings::default() };
+        let mut untitled = notification(None, Some("room"), 0);
+        // What acceptance puts in place of a title.
+        untitled.content.title = settings.default_title.to_string();
+        let untitled = Arc::new(untitled);
+        assert_eq!(untitled.showing(TextVariant::Summary(5), &settings).content.body, "5 new messages");
     }
 
     #[test]

@@ -148,7 +148,8 @@ pub enum InterruptionLevel {
 }
 
 impl OfflinePushInfo {
-    /// Takes out what shows the message's text: another one takes its place. `all`: the titles and the senders' pictures too.
+    /// Takes out what shows the message's text, or may show it: another one takes its place. A template without its variables
+    /// would be refused, or filled by what is not the message's. `all`: the titles too.
     pub fn hide_texts(&mut self, all: bool) {
         self.desc = None;
         if all {
@@ -156,10 +157,12 @@ impl OfflinePushInfo {
         }
         if let Some(android) = &mut self.android_info {
             (android.huawei_image, android.honor_image, android.google_image) = (None, None, None);
-            android.xiaomi_template_param = None;
+            (android.xiaomi_template_id, android.xiaomi_template_param) = (None, None);
+            android.oppo_private_msg_template_id = None;
             android.oppo_private_title_parameters = None;
             android.oppo_private_content_parameters = None;
         }
+        self.harmony_info = None;
         if let Some(apns) = &mut self.apns_info {
             (apns.subtitle, apns.image) = (None, None);
             if all {

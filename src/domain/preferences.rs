@@ -12,6 +12,8 @@ use super::text::Name;
 const MAX_WINDOWS: usize = 20;
 /// The most senders a user may block here.
 const MAX_BLOCKED: usize = 500;
+/// The most bytes that preferences may have as they are stored, in JSON: escapes make names longer.
+const MAX_STORED_BYTES: usize = 131_072;
 const MINUTES_OF_DAY: u16 = 24 * 60;
 
 /// A user's preferences; every member has a default, so `{}` means none.
@@ -175,7 +177,27 @@ impl QuietWindow {
     }
 }
 
+/// Stored preferences that cannot be read. It says where, but not what stands there: that is the user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stored preferences are not readable: {category:?} error at line {line} column {column}")]
+pub struct Unreadable {
+    category: serde_json::error::Category,
+    line: usize,
+    column: usize,
+}
+
 impl Preferences {
+    /// Reads what is stored.
+    /// # Errors
+    /// It was written by a newer version, or by hand.
+    pub fn stored(text: &str) -> Result<Self, Unreadable> {
+        serde_json::from_str(text).map_err(|error| Unreadable {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
     /// Checks what the types do not.
     /// # Errors
     /// The first field that is wrong, and a sentence about it.
@@ -185,6 +207,11 @@ impl Preferences {
         }
         if self.blocked_senders.len() > MAX_BLOCKED {
             return Err(("blocked_senders".to_owned(), format!("must hold at most {MAX_BLOCKED} users")));
+        }
+        // Everything else of them is short.
+        if serde_json::to_string(self).map_or(0, |text| text.len()) > MAX_STORED_BYTES {
+            let message = format!("must be shorter: preferences have at most {MAX_STORED_BYTES} bytes of JSON");
+            return Err(("blocked_senders".to_owned(), message));
         }
         let is_wrong = |window: &QuietWindow| window.days.is_empty() || window.days.len() > Weekday::all().len();
         match self.do_not_disturb.iter().position(is_wrong) {
@@ -270,6 +297,12 @@ mod tests {
         let snooze = preferences(r#"{"do_not_disturb_until":"2026-11-24T12:00:00Z"}"#);
         assert!(snooze.is_quiet(at("2026-11-24T11:59:59Z")));
         assert!(!snooze.is_quiet(at("2026-11-24T12:00:00Z")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_its_place_alone() {
+        let told = Preferences::stored(r#"{"notify":"secret"}"#).unwrap_err().to_string();
+        assert_eq!(told, "stored preferences are not readable: Data error at line 1 column 18");
     }
 
     #[test]

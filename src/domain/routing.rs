@@ -181,14 +181,16 @@ fn by_other_devices(
         MultiDeviceRule::DesktopQuiet if devices.iter().any(is_in_use) => skip_all(SkipReason::DesktopActive),
         MultiDeviceRule::Each | MultiDeviceRule::AllOffline | MultiDeviceRule::DesktopQuiet => {}
         MultiDeviceRule::Latest => {
-            // A phone that could not get it does not keep it from one that can.
-            let is_phone = |device: &&Candidate<'_>| {
-                device.session.platform.can_be_killed()
+            // A phone that could not get it, or that the message leaves out, does not keep it from one that can.
+            let is_phone = |(device, decision): &(&Candidate<'_>, &Option<SkipReason>)| {
+                !decision.is_some_and(leaves_out)
+                    && device.session.platform.can_be_killed()
                     && device.session.state.is_live()
                     && device.binding == Some(BindingStatus::Active)
             };
             let used = |device: &Candidate<'_>| (device.session.used_at(), device.device_id.to_owned());
-            let latest = devices.iter().filter(is_phone).map(used).max();
+            let decided = devices.iter().zip(&*decisions);
+            let latest = decided.filter(is_phone).map(|(device, _)| used(device)).max();
             for (device, decision) in devices.iter().zip(decisions) {
                 if decision.is_none() && latest.as_ref().is_some_and(|latest| used(device) != *latest) {
                     *decision = Some(SkipReason::NotLatestDevice);
@@ -196,6 +198,11 @@ fn by_other_devices(
             }
         }
     }
+}
+
+/// The message itself is not for this device.
+const fn leaves_out(reason: SkipReason) -> bool {
+    matches!(reason, SkipReason::ExcludedDevice | SkipReason::SenderDevice)
 }
 
 #[cfg(test)]
@@ -368,6 +375,28 @@ mod tests {
         let dead = Candidate { binding: Some(BindingStatus::Invalid), ..newer };
         assert_eq!(decisions(Latest, &[dead, phone]), None, "a phone without a token keeps nobody from the push");
         assert_eq!(decisions(DesktopQuiet, &[Candidate { session: in_front.session, ..phone }, phone]), None);
+    }
+
+    #[test]
+    fn the_latest_phone_is_chosen_among_those_the_message_is_for() {
+        let settings = AppSettings { multi_device: MultiDeviceRule::Latest, ..AppSettings::default() };
+        let (old, new) = (vec!["old".to_owned()], vec!["new".to_owned()]);
+        let devices = [
+            device("oldest", Platform::Ios, SessionState::Killed, 300),
+            device("old", Platform::Ios, SessionState::Killed, 200),
+            device("new", Platform::Android, SessionState::Killed, 100),
+        ];
+        let (not_latest, left_out) = (Some(SkipReason::NotLatestDevice), Some(SkipReason::ExcludedDevice));
+        let own = Wishes { sender_id: Some("alice"), sender_device_id: Some("new"), sync: true, ..Wishes::default() };
+        for (wishes, expected) in [
+            (Wishes::default(), [not_latest, not_latest, None]),
+            (Wishes { exclude_devices: &new, ..Wishes::default() }, [not_latest, None, left_out]),
+            (Wishes { only_devices: &old, ..Wishes::default() }, [left_out, None, left_out]),
+            (own, [not_latest, None, Some(SkipReason::SenderDevice)]),
+        ] {
+            let decision = decide(&alice(), &devices, &wishes, &settings, now());
+            assert_eq!(decision, Decision::Each(expected.to_vec()), "{wishes:?}");
+        }
     }
 
     #[test]

@@ -227,7 +227,11 @@ pub struct Device {
     /// When the user logged in last: decides who is kicked.
     pub login_at: Option<DateTime<Utc>>,
     pub last_seen: Option<DateTime<Utc>>,
+    /// The newest disconnect that was told while nobody was logged in: a login that happened before it is over.
+    pub disconnected_at: Option<DateTime<Utc>>,
     pub unread: Option<i32>,
+    /// When `unread` was told, or began anew.
+    pub unread_at: Option<DateTime<Utc>>,
     pub binding: Option<Binding>,
 }
 
@@ -243,9 +247,32 @@ impl Device {
             login_seq: None,
             login_at: None,
             last_seen: None,
+            disconnected_at: None,
             unread: None,
+            unread_at: None,
             binding: None,
         }
+    }
+
+    /// Something besides tokens was told of it.
+    pub fn is_known(&self) -> bool {
+        self.event_time != DateTime::UNIX_EPOCH
+    }
+
+    /// Nobody ever logged in here, and no login that is still taken can have happened before its end.
+    pub fn is_forgettable(&self, now: DateTime<Utc>) -> bool {
+        let heard_at = self.disconnected_at.map_or(self.event_time, |at| at.max(self.event_time));
+        !self.state.is_live() && self.login_at.is_none() && self.binding.is_none() && now - heard_at > MAX_AGE
+    }
+
+    /// Takes what was told of the unread count at a time, unless something newer was told before. True: it did.
+    pub fn count_unread(&mut self, unread: Option<i32>, at: DateTime<Utc>) -> bool {
+        let is_newer = self.unread_at.is_none_or(|known| known <= at);
+        let changes = is_newer && (self.unread, self.unread_at) != (unread, Some(at));
+        if changes {
+            (self.unread, self.unread_at) = (unread, Some(at));
+        }
+        changes
     }
 
     /// Its session.
@@ -270,7 +297,7 @@ pub enum EventType {
     Kicked,
     Background,
     Foreground,
-    /// The app is back after its link was lost: as `foreground`.
+    /// The app is back after its link was lost: as `foreground`, or as a login where that had ended the session.
     Reconnect,
     Disconnect,
     /// A sign of life; where they are reported, a link without them is lost.
@@ -384,7 +411,7 @@ pub enum Applied {
 pub enum Refusal {
     /// Older than seven days.
     TooOld,
-    /// No login was ever reported for this device.
+    /// No login, and no end of one, was ever reported for this device.
     UnknownDevice,
     /// The session is not logged in.
     NotLoggedIn,

@@ -257,13 +257,6 @@ reasons! {
             "Nothing to do.",
             "无需处理。",
         ),
-        /// The certificate it waited for was deleted.
-        CertificateDeleted "certificate_deleted" words(
-            "The certificate it waited for was deleted.",
-            "所等待的证书已被删除。",
-            "Pause a certificate instead of deleting it while deliveries wait.",
-            "有待发消息时请暂停证书而不要删除。",
-        ),
         /// Its content is gone. Must not happen.
         ContentMissing "content_missing" words(
             "The content of the delivery is gone. This must not happen: please report it.",
@@ -275,7 +268,7 @@ reasons! {
 }
 
 reasons! {
-    /// Why a delivery would be made, but not sent at once.
+    /// Why a delivery is made, but not sent at once; also why it was given back to wait in the database (`postponed`).
     WaitReason {
         /// An operator paused the certificate.
         CertificatePaused "certificate_paused" words(
@@ -312,6 +305,60 @@ reasons! {
             "Nothing to do: a probe goes out every few seconds.",
             "无需处理：系统会定时探测。",
         ),
+        /// The vendor's failures opened the circuit breaker while it waited in memory.
+        BreakerOpen "breaker_open" words(
+            "The vendor kept failing, so the delivery was given back to wait until it answers again.",
+            "厂商服务持续失败，消息已放回队列等待其恢复。",
+            "Nothing to do: deliveries go out when a probe is answered.",
+            "无需处理：探测成功后会继续发送。",
+        ),
+        /// The certificate it waited for was deleted.
+        CertificateDeleted "certificate_deleted" words(
+            "The certificate it waited for was deleted: the delivery is looked at again, and goes with the device's new binding or ends.",
+            "所等待的证书已被删除：消息会重新判断，按设备的新绑定发送或结束。",
+            "Pause a certificate instead of deleting it while deliveries wait.",
+            "有待发消息时请暂停证书而不要删除。",
+        ),
+        /// The device is bound with another certificate now.
+        CertificateChanged "certificate_changed" words(
+            "The device reported a token of another certificate while the delivery waited: it goes out with that one.",
+            "等待期间设备改用其他证书上报令牌：消息将通过新证书发送。",
+            "Nothing to do.",
+            "无需处理。",
+        ),
+        /// Its content is of a newer version of the server.
+        ContentUnreadable "content_unreadable" words(
+            "This server is too old to read the content of the delivery: it waits for one that can.",
+            "本服务器版本过旧，无法读取消息内容：等待新版本实例处理。",
+            "Bring all servers to the same version.",
+            "将所有服务器升级到同一版本。",
+        ),
+    }
+}
+
+reasons! {
+    /// Why a delivery was made after the notification had been accepted.
+    RescueReason {
+        /// The link that it was handed to was dead.
+        LinkTimeout "link_timeout" words(
+            "The app was open, but its link was dead and the message was never confirmed: it is pushed after all.",
+            "应用虽在线，但连接已断开且消息未被确认：改为推送。",
+            "Nothing to do: the app's setting rescue_window_s decides how far back this reaches.",
+            "无需处理：应用设置 rescue_window_s 决定可追溯的时间。",
+        ),
+    }
+}
+
+reasons! {
+    /// Why a delivery ended by itself.
+    ExpiryReason {
+        /// Its time to live was over.
+        TimeToLive "time_to_live" words(
+            "The time to live was over before the delivery could be sent.",
+            "消息在发送前已超过有效期。",
+            "Give the notification a longer ttl_s, and look at what it waited for.",
+            "为通知设置更长的 ttl_s，并检查等待的原因。",
+        ),
     }
 }
 
@@ -337,7 +384,9 @@ mod tests {
         let skips = SkipReason::ALL.iter().map(|reason| reason.words());
         let cancels = CancelReason::ALL.iter().map(|reason| reason.words());
         let waits = WaitReason::ALL.iter().map(|reason| reason.words());
-        let all: Vec<Words> = skips.chain(cancels).chain(waits).collect();
+        let rescues = RescueReason::ALL.iter().map(|reason| reason.words());
+        let expiries = ExpiryReason::ALL.iter().map(|reason| reason.words());
+        let all: Vec<Words> = skips.chain(cancels).chain(waits).chain(rescues).chain(expiries).collect();
         for (index, words) in all.iter().enumerate() {
             for text in [words.en, words.zh, words.fix_en, words.fix_zh] {
                 assert!(!text.is_empty());

@@ -63,9 +63,11 @@ pub fn events(devices: &[Device], change: &StateChange) -> Vec<Event> {
             let kicked = live(devices.iter().filter(|device| change.kicked.contains(&device.platform)));
             let kicked: Vec<String> = kicked.into_iter().filter(|kicked| *kicked != device_id).collect();
             let login = event(change, EventType::Login, &device_id);
+            let own_kick = was_another_phone(&own, &device_id, &kicked, change)
+                .then(|| event(change, EventType::Kicked, &device_id));
             let kick = (!kicked.is_empty())
                 .then(|| Event { kicked_devices: kicked, ..event(change, EventType::Kicked, &device_id) });
-            std::iter::once(login).chain(kick).collect()
+            own_kick.into_iter().chain(std::iter::once(login)).chain(kick).collect()
         }
         Action::Logout => ended(&own, change, EventType::Logout),
         Action::Disconnect => ended(&own, change, EventType::Disconnect),
@@ -81,6 +83,21 @@ fn signed_in(own: &[&Device], change: &StateChange) -> String {
     // device that reported its token since.
     let chosen = last_event.filter(|device| device.event_time >= change.event_time).or(last_use);
     chosen.map_or_else(|| device_id(change.platform, &change.user_id), |device| device.device_id.clone())
+}
+
+/// A login that kicked a session of its own platform came from another phone than the one that is known, if no other is
+/// known there that can have been meant. What this one reported before is the kicked phone's token.
+fn was_another_phone(own: &[&Device], chosen: &str, kicked: &[String], change: &StateChange) -> bool {
+    let is_older = |device: &&&Device| {
+        let binding = device.binding.as_ref();
+        binding.is_some_and(|binding| binding.status.is_live() && binding.reported_at < change.event_time)
+    };
+    change.kicked.contains(&change.platform)
+        && !own.iter().any(|device| kicked.contains(&device.device_id))
+        && own
+            .iter()
+            .filter(|device| device.device_id == chosen && device.state.is_live())
+            .any(|device| is_older(&device))
 }
 
 fn last_use(device: &Device) -> DateTime<Utc> {
@@ -191,6 +208,31 @@ mod tests {
             (&[Platform::Mac], &["Login a2"]),
         ] {
             assert_eq!(told(&devices, Action::Login, Android, kicked, 200), expected, "{kicked:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_kicks_its_own_platform_is_another_phone_than_the_only_one_known() {
+        use Platform::{Android, Ios};
+        use SessionState::{Killed, LoggedOut};
+        let known = |state, reported_s, status| {
+            let mut device = device("a", Android, state, 100, Some(reported_s));
+            device.binding = device.binding.map(|binding| Binding { status, ..binding });
+            device
+        };
+        let active = BindingStatus::Active;
+        let another = || device("b", Android, Killed, 90, None);
+        for (devices, kicked, expected) in [
+            (vec![known(Killed, 150, active)], Android, &["Kicked a", "Login a"][..]),
+            (vec![known(Killed, 150, BindingStatus::Muted)], Android, &["Kicked a", "Login a"]),
+            // Reported since: the new phone's.
+            (vec![known(Killed, 200, active)], Android, &["Login a"]),
+            (vec![known(LoggedOut, 150, BindingStatus::Pending)], Android, &["Login a"]),
+            (vec![known(Killed, 150, BindingStatus::Detached)], Android, &["Login a"]),
+            (vec![known(Killed, 150, active), another()], Android, &["Login a", "Kicked a b"]),
+            (vec![known(Killed, 150, active)], Ios, &["Login a"]),
+        ] {
+            assert_eq!(told(&devices, Action::Login, Android, &[kicked], 200), expected, "{devices:?} {kicked:?}");
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Worker;
 use super::group::Plan;
 use crate::domain::notification::Notification;
-use crate::store::deliveries::Superseding;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
+use crate::store::superseding::Superseding;
 use crate::{store, telemetry};
 
 /// The most waiting deliveries of a device that are ended at once; what is left is ended by the next notification.
@@ -83,6 +83,6 @@ impl Worker {
             device_ids: devices.iter().map(|place| place.device_id.as_str()).collect(),
         };
         // With plans by index, whatever the tables held when they were made.
-        store::deliveries::supersede(&self.database.pipeline, &newer, ENDED_EACH, self.clock.now()).await
+        store::superseding::supersede(&self.database.pipeline, &newer, ENDED_EACH, self.clock.now()).await
     }
 }

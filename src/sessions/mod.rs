@@ -1,24 +1,30 @@
 //! Applies session events and token reports: loads the devices they touch under a lock, lets the rules of
 //! [`crate::domain::devices`] change them, writes them back, and cancels what may no longer be sent. One transaction.
 
+mod badges;
+mod follow_up;
 pub mod ingest;
 mod reading;
+mod replacing;
 mod rescue;
 pub mod walk;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use self::follow_up::{Noted, follow_up};
 use crate::clock::Clock;
+use crate::directory::{Directory, Snapshot};
 use crate::dispatcher::Dispatcher;
-use crate::domain::app::BadgeSource;
 use crate::domain::devices::{DeviceKey, Devices};
 use crate::domain::routing::{self, Candidate, SkipReason};
 use crate::domain::session::{Applied, Device, Event, EventType, Platform, ReportedToken};
 use crate::store::apps::App;
 use crate::store::devices::{LIVE_TOKEN, Touched};
 use crate::store::line::{WORK_LIMIT, bounded};
+use crate::store::push_counts::Counted;
 use crate::store::{self, Database};
 use crate::telemetry;
 
@@ -65,6 +71,7 @@ pub enum Changed {
 /// Database errors.
 pub async fn apply(
     database: &Database,
+    directory: &Directory,
     dispatcher: &Dispatcher,
     clock: &Clock,
     app: &App,
@@ -74,8 +81,11 @@ pub async fn apply(
     // Two changes of a batch that swap tokens cannot be written by one statement: then each is written by itself.
     let mut step = changes.len().max(1);
     loop {
-        match bounded(WORK_LIMIT, try_apply(database, clock, app, changes, step)).await {
-            Ok(Done { results, revoked, rescued }) => {
+        let snapshot = directory.snapshot().clone();
+        let context = Context { app, snapshot: &snapshot, now: clock.now() };
+        match bounded(WORK_LIMIT, try_apply(database, &context, changes, step)).await {
+            Ok(Done { results, revoked, rescued, counted }) => {
+                badges::count(database, counted).await;
                 for (change, changed) in changes.iter().zip(&results) {
                     if let (Change::Event(event), Changed::Event(result)) = (change, changed) {
                         telemetry::metrics::session_event(event.kind, result);
@@ -118,26 +128,29 @@ fn reported(change: &Change) -> Option<(&str, &str)> {
     }
 }
 
+/// What a transaction goes by.
+struct Context<'a> {
+    app: &'a App,
+    snapshot: &'a Arc<Snapshot>,
+    now: DateTime<Utc>,
+}
+
 /// What a transaction came to.
 struct Done {
     results: Vec<Changed>,
     revoked: Vec<DeviceKey>,
     /// Deliveries made.
     rescued: usize,
+    /// What is to be counted for the badges of these.
+    counted: Vec<Counted>,
 }
 
-async fn try_apply(
-    database: &Database,
-    clock: &Clock,
-    app: &App,
-    changes: &[Change],
-    step: usize,
-) -> sqlx::Result<Done> {
-    let now = clock.now();
+async fn try_apply(database: &Database, context: &Context<'_>, changes: &[Change], step: usize) -> sqlx::Result<Done> {
+    let Context { app, now, .. } = *context;
     let mut transaction = database.sessions.begin().await?;
     let mut results = Vec::with_capacity(changes.len());
     let mut all_revoked = Vec::new();
-    let (mut cancelled, mut rescued) = (0, 0);
+    let (mut cancelled, mut noted) = (0, Noted::default());
     for part in changes.chunks(step) {
         let rows = store::devices::lock_touched(&mut transaction, app.app_id, &touched(part, app)).await?;
         let mut devices = Devices::new(rows, now, &app.settings);
@@ -147,15 +160,15 @@ async fn try_apply(
         write(&mut transaction, app, &devices).await?;
         cancelled += cancel_waiting(&mut transaction, app, &devices, now).await?;
         let applied = part.iter().zip(&results[results.len() - part.len()..]).filter_map(applied);
-        let followed = follow_up(&mut transaction, app, &devices, applied, now).await?;
-        cancelled += followed.cancelled;
-        rescued += followed.rescued;
+        noted.note(context, &devices, applied);
         all_revoked.extend(devices.revoked().cloned());
     }
+    let events: Vec<&Event> = changes.iter().zip(&results).filter_map(applied).collect();
+    let followed = follow_up(&mut transaction, context, noted, &events).await?;
     transaction.commit().await?;
-    telemetry::metrics::cancelled_waiting(cancelled);
-    telemetry::metrics::rescued(rescued);
-    Ok(Done { results, revoked: all_revoked, rescued })
+    telemetry::metrics::cancelled_waiting(cancelled + followed.cancelled);
+    telemetry::metrics::rescued(followed.rescued);
+    Ok(Done { results, revoked: all_revoked, rescued: followed.rescued, counted: followed.counted })
 }
 
 /// The event of a change, if it was applied.
@@ -166,45 +179,9 @@ fn applied<'a>((change, changed): (&'a Change, &Changed)) -> Option<&'a Event> {
     }
 }
 
-/// What events did beyond sessions and bindings.
-#[derive(Default)]
-struct Followed {
-    cancelled: u64,
-    rescued: usize,
-}
-
-async fn follow_up(
-    transaction: &mut sqlx::PgConnection,
-    app: &App,
-    devices: &Devices<'_>,
-    events: impl Iterator<Item = &Event>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Followed> {
-    let mut followed = Followed::default();
-    for event in events {
-        if let Some(conversation_id) = &event.conversation_id {
-            followed.cancelled += reading::read(&mut *transaction, app, event, conversation_id, now).await?;
-        }
-        if event.kind == EventType::UserDeleted {
-            store::preferences::forget_users(&mut *transaction, app.app_id, &[&event.user_id]).await?;
-        }
-        let device = devices.get(&event.user_id, &event.device_id).filter(|_| !event.unacked.is_empty());
-        if let Some(device) = device {
-            followed.rescued += rescue::rescue(&mut *transaction, app, device, &event.unacked, now).await?;
-        }
-    }
-    Ok(followed)
-}
-
 /// Writes what changed, and forgets what is gone.
 async fn write(transaction: &mut sqlx::PgConnection, app: &App, devices: &Devices<'_>) -> sqlx::Result<()> {
     store::devices::write_back(&mut *transaction, app.app_id, devices.changed()).await?;
-    if app.settings.badge == BadgeSource::Server {
-        let mut keys: Vec<&DeviceKey> = devices.recounted().collect();
-        keys.sort_unstable();
-        let (users, device_ids): (Vec<&str>, Vec<&str>) = keys.into_iter().map(|key| (&*key.0, &*key.1)).unzip();
-        store::push_counts::reset(&mut *transaction, app.app_id, &users, &device_ids).await?;
-    }
     let (users, device_ids): (Vec<&str>, Vec<&str>) =
         devices.deleted().map(|(user_id, device_id)| (user_id.as_str(), device_id.as_str())).unzip();
     if users.is_empty() {
@@ -244,14 +221,18 @@ fn touched(changes: &[Change], app: &App) -> Touched {
 }
 
 fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
-    let is_login = event.kind == EventType::Login;
-    let is_made = is_login || event.kind == EventType::TokenReport;
+    let is_login = matches!(event.kind, EventType::Login | EventType::Reconnect);
+    let is_made = match event.kind {
+        EventType::Login | EventType::Logout | EventType::Disconnect | EventType::TokenReport => true,
+        EventType::Kicked => !event.kicks_others(),
+        _ => false,
+    };
     touched.devices.push((event.user_id.clone(), event.device_id.clone(), event.platform, is_made));
     for kicked in &event.kicked_devices {
         touched.devices.push((event.user_id.clone(), kicked.clone(), event.platform, false));
     }
     let concerns_user = match event.kind {
-        EventType::Login => app.settings.kick.enforce,
+        EventType::Login | EventType::Reconnect => app.settings.kick.enforce,
         EventType::Kicked => !event.kicked_platforms.is_empty(),
         EventType::Read => event.unread.is_some(),
         EventType::UserDeleted => true,
@@ -265,7 +246,7 @@ fn touch_by_event(touched: &mut Touched, event: &Event, app: &App) {
         }
     }
     if is_login {
-        touched.logins.push(event.device_id.clone());
+        touched.logins.push((event.device_id.clone(), event.event_time));
     }
     touched.tokens.extend(event.token.iter().map(|token| (token.vendor, token.token.clone())));
 }

@@ -13,10 +13,12 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::dispatcher::Dispatcher;
 use crate::domain::app::AppSettings;
-use crate::domain::session::Platform;
+use crate::domain::session::{MAX_AGE, Platform};
+use crate::store::apps::App;
 use crate::store::devices::{Lapses, Place};
-use crate::store::line::{STATEMENT_LIMIT, bounded};
+use crate::store::line::{STATEMENT_LIMIT, bounded, is_ambiguous};
 use crate::store::{self, Database};
+use crate::telemetry;
 
 /// One step of the walk, and the pause after it.
 const STEP: i64 = 1_000;
@@ -38,14 +40,14 @@ pub async fn run(
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        match step(&database, &directory, &dispatcher, &clock, &place).await {
+        match step(&database, &directory, &dispatcher, &clock, &place, STEP).await {
             Ok(next) => place = next.unwrap_or_default(),
             Err(error) => tracing::warn!(%error, "cannot look for sessions that ended; will try again"),
         }
     }
 }
 
-/// One whole walk: what a test or an operator need not wait for.
+/// One whole walk in steps of `devices`: what a test or an operator need not wait for.
 /// # Errors
 /// Database errors.
 pub async fn once(
@@ -53,9 +55,10 @@ pub async fn once(
     directory: &Directory,
     dispatcher: &Dispatcher,
     clock: &Clock,
+    devices: i64,
 ) -> sqlx::Result<()> {
     let mut place = Place::default();
-    while let Some(next) = step(database, directory, dispatcher, clock, &place).await? {
+    while let Some(next) = step(database, directory, dispatcher, clock, &place, devices).await? {
         place = next;
     }
     Ok(())
@@ -67,6 +70,7 @@ async fn step(
     dispatcher: &Dispatcher,
     clock: &Clock,
     from: &Place,
+    devices: i64,
 ) -> sqlx::Result<Option<Place>> {
     let snapshot = directory.snapshot().clone();
     let now = clock.now();
@@ -80,18 +84,46 @@ async fn step(
             - least(|settings| {
                 settings.link_lost_after(Platform::Web).min(settings.link_lost_after(Platform::Android))
             }),
+        heard_before: now - MAX_AGE,
         reported_before: now - least(AppSettings::pending_for),
     };
-    let walk = store::devices::walk(&database.sessions, from, STEP, lapses);
+    let walk = store::devices::walk(&database.sessions, from, devices, lapses);
     let (found, next) = bounded(STATEMENT_LIMIT, walk).await?;
     for of_app in found.chunk_by(|one, other| one.app_id == other.app_id) {
         let Some(app) = of_app.first().and_then(|place| snapshot.apps.get(&place.app_id)) else { continue };
         for batch in of_app.chunks(BATCH) {
-            let lapse =
-                |place: &Place| Change::Lapse { user_id: place.user_id.clone(), device_id: place.device_id.clone() };
-            let changes: Vec<Change> = batch.iter().map(lapse).collect();
-            super::apply(database, dispatcher, clock, app, &changes).await?;
+            write_down(database, directory, dispatcher, clock, app, batch).await;
         }
     }
     Ok(next)
+}
+
+/// Writes down what lapsed. What cannot be written is left to the next round, and the walk goes on: one bad row must not
+/// keep it from all that come after.
+async fn write_down(
+    database: &Database,
+    directory: &Directory,
+    dispatcher: &Dispatcher,
+    clock: &Clock,
+    app: &App,
+    places: &[Place],
+) {
+    let lapse = |place: &Place| Change::Lapse { user_id: place.user_id.clone(), device_id: place.device_id.clone() };
+    let changes: Vec<Change> = places.iter().map(lapse).collect();
+    let failed = |error: &sqlx::Error, devices: usize| {
+        tracing::error!(%error, app.id = app.app_id.0, devices, "cannot write down sessions that ended; left to the next round");
+        telemetry::metrics::walk_failed(devices);
+    };
+    match super::apply(database, directory, dispatcher, clock, app, &changes).await {
+        Ok(_) => {}
+        // It may be about one row: each by itself, so that only that one is left.
+        Err(error) if changes.len() > 1 && !is_ambiguous(&error) && !matches!(error, sqlx::Error::PoolTimedOut) => {
+            for change in changes {
+                if let Err(error) = super::apply(database, directory, dispatcher, clock, app, &[change]).await {
+                    failed(&error, 1);
+                }
+            }
+        }
+        Err(error) => failed(&error, changes.len()),
+    }
 }

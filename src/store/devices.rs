@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::unknown;
+use super::{crowded, unknown};
 use crate::domain::certificate::VendorKind;
 use crate::domain::id::{AppId, CertificateId};
 use crate::domain::session::{Binding, BindingStatus, Device, Platform, SessionState};
@@ -13,6 +13,9 @@ use crate::secrets::{sha256, token_digest};
 
 /// The index that keeps a live token with one device.
 pub const LIVE_TOKEN: &str = "devices_live_token";
+
+/// How often rows are made that others forget before they can be held.
+const MAKES: u32 = 5;
 
 struct Row {
     user_id: String,
@@ -23,7 +26,9 @@ struct Row {
     login_seq: Option<i64>,
     login_at: Option<DateTime<Utc>>,
     last_seen: Option<DateTime<Utc>>,
+    disconnected_at: Option<DateTime<Utc>>,
     unread: Option<i32>,
+    unread_at: Option<DateTime<Utc>>,
     certificate_id: Option<i64>,
     vendor: Option<String>,
     token: Option<String>,
@@ -53,7 +58,9 @@ impl TryFrom<Row> for Device {
             login_seq: row.login_seq,
             login_at: row.login_at,
             last_seen: row.last_seen,
+            disconnected_at: row.disconnected_at,
             unread: row.unread,
+            unread_at: row.unread_at,
             binding,
         })
     }
@@ -67,6 +74,11 @@ pub(super) fn parse_state(name: &str) -> sqlx::Result<SessionState> {
     SessionState::parse(name).ok_or_else(|| unknown("session state", name))
 }
 
+/// So many turns there are for all names: more locks than a few transactions take would not fit into Postgres's table.
+const TURNS: i64 = 512;
+/// Apart from other advisory locks.
+const FIRST_TURN: i64 = 7_020_000;
+
 /// What a batch of events or token reports may touch.
 #[derive(Debug, Default)]
 pub struct Touched {
@@ -74,8 +86,8 @@ pub struct Touched {
     pub devices: Vec<(String, String, Platform, bool)>,
     /// Users all of whose devices are touched.
     pub users: Vec<String>,
-    /// Device ids that change hands when somebody logs in on them.
-    pub logins: Vec<String>,
+    /// Device ids that change hands when somebody logs in on them, and when that happened.
+    pub logins: Vec<(String, DateTime<Utc>)>,
     /// Users of whose changes only one at a time may be decided: each concerns several of their sessions.
     pub one_at_a_time: Vec<String>,
     /// Tokens reported.
@@ -90,9 +102,9 @@ impl Touched {
             let digest = sha256(format!("{}/{kind}/{name}", app_id.0).as_bytes());
             let mut first = [0; 8];
             first.copy_from_slice(&digest[..8]);
-            i64::from_be_bytes(first)
+            FIRST_TURN + i64::from_be_bytes(first).rem_euclid(TURNS)
         };
-        let devices = self.logins.iter().map(|device_id| key("device", device_id));
+        let devices = self.logins.iter().map(|(device_id, _)| key("device", device_id));
         let users = self.one_at_a_time.iter().map(|user_id| key("user", user_id));
         let mut turns: Vec<i64> = devices.chain(users).collect();
         turns.sort_unstable();
@@ -103,9 +115,11 @@ impl Touched {
 
 /// Loads every row the batch may touch, and holds them against other writers until the transaction ends. Rows that are to
 /// be made are made first, so that two first events of one device wait for each other too. Holders of a token count as
-/// touched: of those reported, and of those a login would revive.
+/// touched: of those reported, and of those a login would revive. So does who logged in later on a device.
+/// # Errors
+/// Database errors, and a transient one when others forget the rows as often as they are made.
 pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
-    loop {
+    for _ in 0..MAKES {
         let rows = make_and_lock(&mut *db, app_id, touched).await?;
         let held: HashSet<_> = rows.iter().map(|row| (&row.user_id, &row.device_id)).collect();
         // One that was there, and so not made, may have been forgotten before it could be held: its user was deleted.
@@ -113,6 +127,7 @@ pub async fn lock_touched(db: &mut PgConnection, app_id: AppId, touched: &Touche
             return Ok(rows);
         }
     }
+    Err(crowded())
 }
 
 async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) -> sqlx::Result<Vec<Device>> {
@@ -157,14 +172,14 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
     sqlx::query_as!(
         Row,
         "SELECT d.user_id, d.device_id, d.platform, d.session_state, d.event_time, d.login_seq, d.login_at, d.last_seen,
-             d.unread, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
+             d.disconnected_at, d.unread, d.unread_at, d.certificate_id, d.vendor, d.token, d.reported_at, d.binding_status
          FROM (SELECT t.user_id, t.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
                UNION
-               SELECT o.user_id, o.device_id FROM unnest($4::text[]) AS l(device_id)
+               SELECT o.user_id, o.device_id FROM unnest($4::text[], $8::timestamptz[]) AS l(device_id, login_at)
                    CROSS JOIN LATERAL (
                        SELECT x.user_id, x.device_id FROM devices x
                        WHERE x.device_id = l.device_id AND x.app_id = $1
-                         AND x.session_state IN ('foreground', 'background', 'killed')
+                         AND (x.session_state IN ('foreground', 'background', 'killed') OR x.login_at > l.login_at)
                        OFFSET 0) AS o
                UNION
                SELECT o.user_id, o.device_id FROM unnest($2::text[], $3::text[]) AS t(user_id, device_id)
@@ -197,10 +212,11 @@ async fn make_and_lock(db: &mut PgConnection, app_id: AppId, touched: &Touched) 
         app_id.0,
         &users as &[&str],
         &devices as &[&str],
-        &touched.logins,
+        &touched.logins.iter().map(|(device_id, _)| device_id.as_str()).collect::<Vec<_>>() as &[&str],
         &vendors as &[&str],
         &digests,
         &touched.users,
+        &touched.logins.iter().map(|(_, login_at)| *login_at).collect::<Vec<_>>(),
     )
     .fetch_all(db)
     .await?
@@ -227,9 +243,10 @@ pub async fn write_back<'a>(
              SELECT u.*, d.place
              FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[], $8::int[],
                          $9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[],
-                         $15::timestamptz[], $16::timestamptz[])
+                         $15::timestamptz[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[])
                  AS u(user_id, device_id, platform, session_state, event_time, login_seq, unread, certificate_id, vendor,
-                      token, token_digest, reported_at, binding_status, login_at, last_seen)
+                      token, token_digest, reported_at, binding_status, login_at, last_seen,
+                      disconnected_at, unread_at)
              CROSS JOIN LATERAL (
                  SELECT x.ctid AS place FROM devices x
                  WHERE x.app_id = $1 AND x.user_id = u.user_id AND x.device_id = u.device_id
@@ -238,14 +255,16 @@ pub async fn write_back<'a>(
              UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
                  login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
                  token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
-                 binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+                 binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen,
+                 disconnected_at = u.disconnected_at, unread_at = u.unread_at
              FROM new u
              WHERE d.ctid = u.place AND (u.binding_status IN ('active', 'muted')) IS NOT TRUE
              RETURNING 1)
          UPDATE devices d SET platform = u.platform, session_state = u.session_state, event_time = u.event_time,
              login_seq = u.login_seq, unread = u.unread, certificate_id = u.certificate_id, vendor = u.vendor,
              token = u.token, token_digest = u.token_digest, reported_at = u.reported_at,
-             binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen
+             binding_status = u.binding_status, login_at = u.login_at, last_seen = u.last_seen,
+                 disconnected_at = u.disconnected_at, unread_at = u.unread_at
          FROM (SELECT count(*) FROM letting_go) AS first, new u
          WHERE d.ctid = u.place AND u.binding_status IN ('active', 'muted')",
         app_id.0,
@@ -265,6 +284,8 @@ pub async fn write_back<'a>(
         &bindings.iter().map(|b| b.map(|b| b.status.as_str())).collect::<Vec<_>>() as &[Option<&str>],
         &rows.iter().map(|row| row.login_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &rows.iter().map(|row| row.last_seen).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.disconnected_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.unread_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
     .execute(db)
     .await?;
@@ -313,6 +334,8 @@ impl Default for Place {
 pub struct Lapses {
     pub killed_before: DateTime<Utc>,
     pub seen_before: DateTime<Utc>,
+    /// Of devices on which nobody ever logged in.
+    pub heard_before: DateTime<Utc>,
     pub reported_before: DateTime<Utc>,
 }
 
@@ -327,16 +350,20 @@ pub async fn walk(
     let rows = sqlx::query!(
         r#"WITH walked AS MATERIALIZED (
                SELECT app_id, user_id, device_id, session_state, event_time, last_seen, binding_status, reported_at,
+                   CASE WHEN login_at IS NULL AND token IS NULL AND session_state IN ('logged_out', 'kicked')
+                        THEN greatest(event_time, disconnected_at) END AS only_heard_at,
                    row_number() OVER () AS number
                FROM devices WHERE (app_id, user_id, device_id) > ($1, $2, $3)
                ORDER BY app_id, user_id, device_id LIMIT $4)
            SELECT app_id, user_id, device_id, number = $4 AS "is_last!",
                ((session_state = 'killed' AND event_time < $5)
                 OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+                OR only_heard_at < $8
                 OR (binding_status = 'pending' AND reported_at < $7)) IS TRUE AS "has_lapsed!"
            FROM walked
            WHERE number = $4 OR (session_state = 'killed' AND event_time < $5)
               OR (session_state IN ('foreground', 'background') AND last_seen < $6)
+              OR only_heard_at < $8
               OR (binding_status = 'pending' AND reported_at < $7)"#,
         from.app_id.0,
         from.user_id,
@@ -345,6 +372,7 @@ pub async fn walk(
         lapses.killed_before,
         lapses.seen_before,
         lapses.reported_before,
+        lapses.heard_before,
     )
     .fetch_all(db)
     .await?;
@@ -365,8 +393,8 @@ pub async fn walk(
 pub async fn of_user(db: impl PgExecutor<'_>, app_id: AppId, user_id: &str, limit: i64) -> sqlx::Result<Vec<Device>> {
     sqlx::query_as!(
         Row,
-        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, login_at, last_seen, unread,
-             certificate_id, vendor, token, reported_at, binding_status
+        "SELECT user_id, device_id, platform, session_state, event_time, login_seq, login_at, last_seen, disconnected_at,
+             unread, unread_at, certificate_id, vendor, token, reported_at, binding_status
          FROM devices WHERE app_id = $1 AND user_id = $2 ORDER BY device_id LIMIT $3",
         app_id.0,
         user_id,

@@ -17,6 +17,7 @@ pub mod preferences;
 pub mod push_counts;
 pub mod rescues;
 pub mod signals;
+pub mod superseding;
 pub mod tencent_callbacks;
 
 use std::str::FromStr;
@@ -99,9 +100,23 @@ pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.constraint() == Some(constraint))
 }
 
-/// Whether the same transaction may well succeed when run again: a deadlock or a serialisation failure.
+/// Others changed rows as often as a transaction looked for them.
+#[derive(Debug, thiserror::Error)]
+#[error("other transactions were in the way each time")]
+struct Crowded;
+
+/// The error of a transaction that gave way to others.
+fn crowded() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(Crowded))
+}
+
+/// Whether the same transaction may well succeed when run again: a deadlock, a serialisation failure, or too many others.
 pub fn is_transient(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("40P01" | "40001")))
+    match error {
+        sqlx::Error::Database(database) => matches!(database.code().as_deref(), Some("40P01" | "40001")),
+        sqlx::Error::Io(error) => error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Crowded>),
+        _ => false,
+    }
 }
 
 /// A stored name that the code does not know: the schema's checks make it impossible short of a newer version's rows.

@@ -40,9 +40,7 @@ impl RoutedDevice {
 
     /// The user's preferences, as they came with the device.
     pub fn preferences(&self) -> Option<Preferences> {
-        serde_json::from_str(self.preferences.as_deref()?)
-            .inspect_err(|error| tracing::error!(%error, "stored preferences are not readable; taken as none"))
-            .ok()
+        super::preferences::readable(self.preferences.as_deref()?)
     }
 }
 

@@ -1,11 +1,20 @@
 //! Tables `user_preferences` and `conversation_settings`: what users wish for themselves.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use super::unknown;
 use crate::domain::id::AppId;
 use crate::domain::preferences::{Notify, Preferences};
+
+/// Stored preferences; what cannot be read is taken as none.
+pub(super) fn readable(text: &str) -> Option<Preferences> {
+    Preferences::stored(text)
+        .inspect_err(|error| tracing::error!(%error, "a user's preferences are taken as none"))
+        .ok()
+}
 
 /// A user's preferences and when they were set.
 pub async fn of_user(
@@ -21,10 +30,28 @@ pub async fn of_user(
     .fetch_optional(db)
     .await?;
     row.map(|row| {
-        let preferences = serde_json::from_str(&row.preferences).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let preferences = Preferences::stored(&row.preferences).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok((preferences, row.updated_at))
     })
     .transpose()
+}
+
+/// The preferences of those of these users who set some; what cannot be read is taken as none.
+pub async fn of_users(
+    db: impl PgExecutor<'_>,
+    app_id: AppId,
+    user_ids: &[&str],
+) -> sqlx::Result<HashMap<String, Preferences>> {
+    let rows = sqlx::query!(
+        r#"SELECT u.user_id AS "user_id!", p.preferences AS "preferences!" FROM unnest($2::text[]) AS u(user_id)
+           CROSS JOIN LATERAL (
+               SELECT x.preferences FROM user_preferences x WHERE x.app_id = $1 AND x.user_id = u.user_id OFFSET 0) AS p"#,
+        app_id.0,
+        user_ids as &[&str],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.user_id, readable(&row.preferences)?))).collect())
 }
 
 /// Replaces a user's preferences.
@@ -139,10 +166,9 @@ pub async fn conversations(
 }
 
 /// Forgets everything that users set for themselves.
-pub async fn forget_users(db: &mut sqlx::PgConnection, app_id: AppId, user_ids: &[&str]) -> sqlx::Result<()> {
+pub async fn forget_users(db: impl PgExecutor<'_>, app_id: AppId, user_ids: &[&str]) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH settings AS (DELETE FROM conversation_settings WHERE app_id = $1 AND user_id = ANY ($2)),
-              counts AS (DELETE FROM push_counts WHERE app_id = $1 AND user_id = ANY ($2))
+        "WITH settings AS (DELETE FROM conversation_settings WHERE app_id = $1 AND user_id = ANY ($2))
          DELETE FROM user_preferences WHERE app_id = $1 AND user_id = ANY ($2)",
         app_id.0,
         user_ids as &[&str],

@@ -1,7 +1,9 @@
 //! Table `push_counts`: what was pushed, for apps that count.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::domain::id::AppId;
 
@@ -45,12 +47,20 @@ pub async fn add(db: impl PgExecutor<'_>, counted: &[Counted], pushes: &[i32]) -
     Ok(rows.into_iter().map(|row| row.pushes).collect())
 }
 
-/// Takes back what was counted for pushes that were not made.
+/// Takes back what was counted for pushes that were not made. `counted` must be sorted, as for [`add`].
 pub async fn take_back(db: impl PgExecutor<'_>, counted: &[Counted], pushes: &[i32]) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE push_counts c SET pushes = greatest(c.pushes - w.pushes, 0)
-         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int[])
-             AS w(app_id, user_id, device_id, conversation_id, since, pushes)
+        "WITH held AS MATERIALIZED (
+             SELECT w.* FROM (
+                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int[])
+                     WITH ORDINALITY AS u(app_id, user_id, device_id, conversation_id, since, pushes, number)
+                 ORDER BY number) AS w
+             CROSS JOIN LATERAL (
+                 SELECT FROM push_counts x
+                 WHERE x.app_id = w.app_id AND x.user_id = w.user_id AND x.device_id = w.device_id
+                   AND x.conversation_id = w.conversation_id
+                 FOR UPDATE) AS x)
+         UPDATE push_counts c SET pushes = greatest(c.pushes - w.pushes, 0) FROM held w
          WHERE c.app_id = w.app_id AND c.user_id = w.user_id AND c.device_id = w.device_id
            AND c.conversation_id = w.conversation_id AND c.since = w.since
            AND c.app_id = ANY ($1) AND c.user_id = ANY ($2)",
@@ -88,33 +98,87 @@ pub async fn of_devices(
     Ok(rows.into_iter().map(|row| row.pushes).collect())
 }
 
-/// The counts of these devices begin anew.
-pub async fn reset(db: impl PgExecutor<'_>, app_id: AppId, user_ids: &[&str], device_ids: &[&str]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM push_counts c USING unnest($2::text[], $3::text[]) AS q(user_id, device_id)
-         WHERE c.app_id = $1 AND c.user_id = q.user_id AND c.device_id = q.device_id AND c.device_id <> ''
-           AND c.user_id = ANY ($2)",
-        app_id.0,
-        user_ids as &[&str],
-        device_ids as &[&str],
-    )
-    .execute(db)
-    .await?;
-    Ok(())
+/// Counts that begin anew.
+#[derive(Debug, Default)]
+pub struct Anew {
+    /// Of devices (user, device): their badges.
+    pub devices: BTreeSet<(String, String)>,
+    /// Of conversations (user, conversation), on all of the user's devices: they were read.
+    pub conversations: BTreeSet<(String, String)>,
+    /// Of users who are gone: everything.
+    pub users: BTreeSet<String>,
 }
 
-/// A user's counts of one conversation begin anew, on all devices: it was read.
-pub async fn reset_conversation(
-    db: impl PgExecutor<'_>,
-    app_id: AppId,
-    user_id: &str,
-    conversation_id: &str,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM push_counts WHERE app_id = $1 AND user_id = $2 AND conversation_id = $3 AND device_id <> ''",
+impl Anew {
+    fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.conversations.is_empty() && self.users.is_empty()
+    }
+}
+
+/// Forgets counts, in the order in which [`add`] takes them: whoever holds some waits for no others. They are held until the
+/// transaction ends, so this is its last statement.
+pub async fn begin_anew(db: &mut PgConnection, app_id: AppId, anew: &Anew) -> sqlx::Result<()> {
+    if anew.is_empty() {
+        return Ok(());
+    }
+    let columns = |pairs: &BTreeSet<(String, String)>| -> (Vec<String>, Vec<String>) { pairs.iter().cloned().unzip() };
+    let (device_users, devices) = columns(&anew.devices);
+    let (readers, conversations) = columns(&anew.conversations);
+    // In the byte order of the keys' texts, whatever the database's own order is.
+    let held = sqlx::query!(
+        r#"SELECT held.user_id, held.device_id, held.conversation_id
+           FROM (SELECT k.user_id, k.device_id, k.conversation_id
+                 FROM (SELECT o.user_id, o.device_id, o.conversation_id
+                       FROM unnest($2::text[], $3::text[]) AS q(user_id, device_id)
+                       CROSS JOIN LATERAL (
+                           SELECT x.user_id, x.device_id, x.conversation_id FROM push_counts x
+                           WHERE x.app_id = $1 AND x.user_id = q.user_id AND x.device_id = q.device_id
+                           OFFSET 0) AS o
+                       UNION
+                       SELECT o.user_id, o.device_id, o.conversation_id
+                       FROM unnest($4::text[], $5::text[]) AS q(user_id, conversation_id)
+                       CROSS JOIN LATERAL (
+                           SELECT x.user_id, x.device_id, x.conversation_id FROM push_counts x
+                           WHERE x.app_id = $1 AND x.user_id = q.user_id AND x.conversation_id = q.conversation_id
+                             AND x.device_id <> ''
+                           OFFSET 0) AS o
+                       UNION
+                       SELECT o.user_id, o.device_id, o.conversation_id FROM unnest($6::text[]) AS q(user_id)
+                       CROSS JOIN LATERAL (
+                           SELECT x.user_id, x.device_id, x.conversation_id FROM push_counts x
+                           WHERE x.app_id = $1 AND x.user_id = q.user_id
+                           OFFSET 0) AS o) AS k
+                 ORDER BY k.user_id COLLATE "C", k.device_id COLLATE "C", k.conversation_id COLLATE "C") AS keys
+           CROSS JOIN LATERAL (
+               SELECT x.user_id, x.device_id, x.conversation_id FROM push_counts x
+               WHERE x.app_id = $1 AND x.user_id = keys.user_id AND x.device_id = keys.device_id
+                 AND x.conversation_id = keys.conversation_id
+               FOR UPDATE) AS held"#,
         app_id.0,
-        user_id,
-        conversation_id,
+        &device_users,
+        &devices,
+        &readers,
+        &conversations,
+        &anew.users.iter().map(String::as_str).collect::<Vec<_>>() as &[&str],
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    if held.is_empty() {
+        return Ok(());
+    }
+    // By a statement of its own: what was counted while this one waited is seen only now.
+    sqlx::query!(
+        "DELETE FROM push_counts c WHERE c.ctid = ANY (ARRAY(
+             SELECT x.place FROM unnest($2::text[], $3::text[], $4::text[]) AS q(user_id, device_id, conversation_id)
+             CROSS JOIN LATERAL (
+                 SELECT y.ctid AS place FROM push_counts y
+                 WHERE y.app_id = $1 AND y.user_id = q.user_id AND y.device_id = q.device_id
+                   AND y.conversation_id = q.conversation_id
+                 OFFSET 0) AS x))",
+        app_id.0,
+        &held.iter().map(|row| row.user_id.as_str()).collect::<Vec<_>>() as &[&str],
+        &held.iter().map(|row| row.device_id.as_str()).collect::<Vec<_>>() as &[&str],
+        &held.iter().map(|row| row.conversation_id.as_str()).collect::<Vec<_>>() as &[&str],
     )
     .execute(db)
     .await?;

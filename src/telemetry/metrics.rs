@@ -27,6 +27,7 @@ const SESSION_EVENTS: &str = "push_session_events_total";
 const SESSION_GROUP: &str = "push_session_group_size";
 const SUPERSEDING_PASSED_OVER: &str = "push_superseding_passed_over_total";
 const RESCUED: &str = "push_deliveries_rescued_total";
+const WALK_FAILURES: &str = "push_session_walk_failures_total";
 const RECORDED: &str = "push_results_recorded_total";
 const RECORD_FAILURES: &str = "push_record_failures_total";
 const BREAKER_OPENED: &str = "push_breaker_opened_total";
@@ -84,6 +85,7 @@ fn describe() {
         "Notifications whose older ones were left to be sent: too many waited for theirs to be ended"
     );
     describe_counter!(RESCUED, "Deliveries made of what an open app missed, named by a disconnect by time-out");
+    describe_counter!(WALK_FAILURES, "Sessions that ended by themselves and could not be written down");
     describe_counter!(RECORDED, "Results written by the recorder");
     describe_counter!(RECORD_FAILURES, "Tries to write results that failed; results are kept and tried again");
     describe_counter!(TAKE_OVERS, "Instances that this one took over from because they were silent");
@@ -173,6 +175,11 @@ pub fn session_event(kind: EventType, applied: &Applied) {
 pub fn session_group(size: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a group has at most a thousand requests")]
     histogram!(SESSION_GROUP).record(size as f64);
+}
+
+/// Sessions that ended by themselves and could not be written down.
+pub fn walk_failed(devices: usize) {
+    counter!(WALK_FAILURES).increment(devices as u64);
 }
 
 pub fn rescued(count: usize) {

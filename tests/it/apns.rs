@@ -1,5 +1,7 @@
 //! APNs end to end: the adapter against the strict stand-in, over TLS and HTTP/2.
 
+mod badges;
+
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -472,64 +474,4 @@ async fn the_bytes_on_the_socket_are_http_2_and_raw_utf_8(pool: PgPool) {
         }
         crate::chaos::say(&apns.vendor.calls()[0].transcript());
     }
-}
-
-/// The badges that reached a phone, in order.
-fn badges(apns: &Apns) -> Vec<Option<i64>> {
-    apns.vendor.inbox(ALICES_TOKEN).iter().map(|push| push.badge).collect()
-}
-
-#[sqlx::test(migrator = "rouse::MIGRATOR")]
-async fn the_server_counts_the_badge_from_the_last_unread_and_reading_lowers_it(pool: PgPool) {
-    let apns = Apns::start(pool).await;
-    apns.settings(json!({"badge": "server"})).await;
-    let event = |kind: &str, fields: serde_json::Value| {
-        let event = merged(apns.event(kind, "alice", &iphone_of("alice")), json!({"platform": "ios"}));
-        json!([merged(event, fields)])
-    };
-    let push = |fields: serde_json::Value| async {
-        let notification = apns.sent("alice", fields).await;
-        assert_eq!(apns.outcome(&notification).await, "accepted");
-    };
-    // Put to background with five unread, then killed.
-    apns.events(&event("foreground", json!({}))).await;
-    apns.events(&event("background", json!({"unread": 5}))).await;
-    apns.events(&event("disconnect", json!({}))).await;
-    push(json!({"conversation_id": "a", "to": [{"user_id": "alice", "badge": 99}]})).await;
-    push(json!({"conversation_id": "a"})).await;
-    push(json!({"conversation_id": "b"})).await;
-    let silent = json!({"ApnsInfo": {"BadgeMode": 1}});
-    push(json!({"conversation_id": "b", "offline_push_info": silent})).await;
-    assert_eq!(badges(&apns), [Some(6), Some(7), Some(8), None], "the last leaves the number as it is");
-    // Read elsewhere: the two of that conversation count no longer.
-    assert_eq!(apns.events(&event("read", json!({"conversation_id": "a"}))).await, ["applied"]);
-    push(json!({"conversation_id": "c"})).await;
-    assert_eq!(badges(&apns).last(), Some(&Some(7)));
-    // A new count of unread is a new base.
-    apns.events(&event("read", json!({"unread": 2}))).await;
-    push(json!({"conversation_id": "c"})).await;
-    assert_eq!(badges(&apns).last(), Some(&Some(3)));
-    apns.events(&event("foreground", json!({}))).await;
-    apns.events(&event("disconnect", json!({}))).await;
-    push(json!({"conversation_id": "c"})).await;
-    assert_eq!(badges(&apns).last(), Some(&Some(1)), "opened since");
-    apns.settings(json!({"badge": "none"})).await;
-    push(json!({"conversation_id": "d"})).await;
-    assert_eq!(badges(&apns).last(), Some(&None));
-}
-
-#[sqlx::test(migrator = "rouse::MIGRATOR")]
-async fn badges_counted_at_once_on_two_connections_are_all_counted(pool: PgPool) {
-    let apns = Apns::start(pool).await;
-    apns.settings(json!({"badge": "server"})).await;
-    let messages = (0..20).map(|number| {
-        let message = apns.message("alice", json!({"conversation_id": format!("c{number}")}));
-        let apns = &apns;
-        async move { apns.post_notification(&message).await.ok() }
-    });
-    futures_util::future::join_all(messages).await;
-    until("20 pushes", || async { (badges(&apns).len() == 20).then_some(()) }).await;
-    let mut badges: Vec<i64> = badges(&apns).into_iter().flatten().collect();
-    badges.sort_unstable();
-    assert_eq!(badges, (1..=20).collect::<Vec<_>>());
 }

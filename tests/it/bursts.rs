@@ -52,7 +52,7 @@ async fn a_waiting_message_is_superseded_by_a_newer_one_of_its_conversation(pool
 async fn a_message_in_a_slow_lane_is_superseded_there(pool: PgPool) {
     let world = World::start(pool).await;
     world.killed_phone("bob", "phone", "token-1").await;
-    // One call a second.
+    // One call a second: what comes meanwhile waits in the lane.
     let path = format!("/v1/apps/{APP}/certificates/{}", crate::world::CERTIFICATE);
     world.patch(&path, &json!({"rate_limit": 1})).await.ok();
     let mut sent = Vec::new();

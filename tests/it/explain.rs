@@ -1,12 +1,15 @@
 //! "Would it reach her?" and "what would you send?", asked in many situations.
 
+use std::path::Path;
+
 use chrono::TimeDelta;
 use reqwest::Method;
-use rouse::simulator::{Fault, Misbehaviour};
+use rouse::domain::skip::{CancelReason, ExpiryReason, RescueReason, SkipReason, WaitReason};
+use rouse::simulator::{ChannelClass, Fault, Misbehaviour, XiaomiChannel};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{APP, CERTIFICATE, SECRET, World, id, merged, plain};
+use crate::world::{APP, CERTIFICATE, PACKAGE, SECRET, World, id, merged, plain};
 
 impl World {
     async fn reachability(&self, user: &str) -> Value {
@@ -191,12 +194,94 @@ async fn a_dry_run_is_bounded_and_keeps_to_the_keys_scope(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_spent_quota_is_named_only_for_messages_of_its_class(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.killed_phone("alice", "phone", "token-1").await;
+    world.vendor.add_channel(XiaomiChannel {
+        package: PACKAGE.to_owned(),
+        id: "limited".to_owned(),
+        class: ChannelClass::Private,
+        daily_quota: None,
+    });
+    world.vendor.answer_next(200_001);
+    let of_class = json!({"offline_push_info": {"AndroidInfo": {"XiaoMiChannelID": "limited"}}});
+    world.sent("alice", of_class.clone()).await;
+    world.idle().await;
+    let waits = |explained: &Value| explained["recipients"][0]["devices"][0]["delivery"]["waits"].clone();
+    assert_eq!(waits(&world.explain("alice", of_class).await)[0]["reason"], "quota_spent");
+    assert_eq!(waits(&world.explain("alice", plain()).await), json!([]));
+    assert_eq!(world.ask("alice").await, ("yes".to_owned(), Vec::new(), Vec::new()));
+}
+
+/// The names of all closed lists, each with its kind and how the code names it.
+fn reasons() -> Vec<(&'static str, &'static str, String)> {
+    let mut all = Vec::new();
+    all.extend(SkipReason::ALL.iter().map(|reason| (reason.as_str(), "skip", format!("SkipReason::{reason:?}"))));
+    all.extend(CancelReason::ALL.iter().map(|reason| (reason.as_str(), "cancel", format!("CancelReason::{reason:?}"))));
+    all.extend(WaitReason::ALL.iter().map(|reason| (reason.as_str(), "wait", format!("WaitReason::{reason:?}"))));
+    all.extend(RescueReason::ALL.iter().map(|reason| (reason.as_str(), "rescue", format!("RescueReason::{reason:?}"))));
+    all.extend(ExpiryReason::ALL.iter().map(|reason| (reason.as_str(), "expiry", format!("ExpiryReason::{reason:?}"))));
+    all
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn every_reason_is_served_in_both_languages(pool: PgPool) {
     let world = World::start(pool).await;
-    let reasons = world.get("/v1/skip-reasons").await.ok();
-    let items = reasons["items"].as_array().unwrap();
-    for name in ["no_device", "do_not_disturb", "superseded_by_newer", "certificate_paused"] {
-        assert!(items.iter().any(|item| item["reason"] == name), "{name}");
+    let served = world.get("/v1/skip-reasons").await.ok();
+    let items = served["items"].as_array().unwrap();
+    let names: Vec<(&str, &str)> =
+        items.iter().map(|item| (item["reason"].as_str().unwrap(), item["kind"].as_str().unwrap())).collect();
+    let expected: Vec<(&str, &str)> = reasons().into_iter().map(|(name, kind, _)| (name, kind)).collect();
+    assert_eq!(names, expected);
+    for item in items {
+        for text in ["text", "fix"] {
+            assert!(item[text]["en"].as_str().is_some_and(|text| text.is_ascii() && !text.is_empty()), "{item}");
+            assert!(item[text]["zh"].as_str().is_some_and(|text| !text.is_ascii()), "{item}");
+        }
     }
-    assert!(items.iter().all(|item| item["text"]["zh"].as_str().is_some_and(|text| !text.is_ascii())));
+}
+
+/// The server's own source files, without the lists of reasons themselves and the stand-ins.
+fn sources(directory: &Path, into: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("simulator") {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("domain/skip.rs") {
+            into.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// The texts that stand in calls of this function.
+fn literals<'a>(source: &'a str, call: &str) -> Vec<&'a str> {
+    let calls = source.split(call).skip(1).map(|rest| rest.split([';', '}']).next().unwrap_or_default());
+    calls.flat_map(|arguments| arguments.split('"').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_reason_that_the_server_writes_is_in_the_list_and_no_other() {
+    const KINDS: [&str; 6] = ["skipped", "attempt", "postponed", "cancelled", "rescued", "expired"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut dispatcher) = (Vec::new(), Vec::new());
+    sources(&root, &mut files);
+    sources(&root.join("dispatcher"), &mut dispatcher);
+    let calls = ["told(", "postpone(", "GiveBack("];
+    let mut written: Vec<&str> =
+        dispatcher.iter().flat_map(|file| calls.iter().flat_map(|call| literals(file, call))).collect();
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    written.retain(|text| is_name(text) && !KINDS.contains(text));
+    // Those that stand in a statement, beside the kind.
+    let kinds: Vec<String> = KINDS.iter().map(|kind| format!("'{kind}', '")).collect();
+    let in_statement = |file| kinds.iter().flat_map(move |kind| str::split(file, kind.as_str()).skip(1));
+    written.extend(files.iter().flat_map(|file| in_statement(file)).filter_map(|rest| rest.split('\'').next()));
+    assert!(written.contains(&"breaker_open") && written.contains(&"content_unreadable"), "{written:?}");
+    let reasons = reasons();
+    for name in &written {
+        assert!(reasons.iter().any(|reason| reason.0 == *name), "{name} is written and not in the list");
+    }
+    for (name, _, variant) in &reasons {
+        let is_written = written.contains(name) || files.iter().any(|file| file.contains(variant));
+        assert!(is_written, "{name} is in the list and never written");
+    }
 }

@@ -193,7 +193,7 @@ async fn an_event_that_cannot_be_applied_says_why_and_stops_no_other(pool: PgPoo
         assert_eq!(world.count("devices").await, 0, "the whole batch is refused");
     }
     let events = json!([
-        with("carol", "logout", json!({})),
+        with("carol", "background", json!({})),
         with("dave", "login", json!({"event_time": world.now_ms() - week})),
         with("erin", "login", json!({"event_time": world.now_ms() + 60_000})),
         with("erin", "disconnect", json!({})),

@@ -5,22 +5,27 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rouse::config::Settings;
+use rouse::domain::burst::TextVariant;
 use rouse::domain::certificate::VendorKind;
-use rouse::domain::id::{AppId, NotificationId};
+use rouse::domain::id::{AppId, CertificateId, NotificationId};
 use rouse::domain::notification::Priority;
 use rouse::domain::session::{BindingStatus, MessageKey, Platform};
 use rouse::domain::skip::CancelReason;
-use rouse::store::deliveries::{Record, Superseding};
+use rouse::store::deliveries::Record;
 use rouse::store::devices::{Lapses, Place, TokenVerdict, Touched};
+use rouse::store::events::NewEvents;
 use rouse::store::notifications::{Acceptance, Question};
-use rouse::store::push_counts::Counted;
+use rouse::store::push_counts::{Anew, Counted};
+use rouse::store::rescues::{Asked, Rescued};
+use rouse::store::superseding::Superseding;
 use rouse::store::{self, Database};
 use sqlx::{PgConnection, PgPool};
 
 use crate::world::{APP, CERTIFICATE, database_url};
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "deliveries",
+    "delivery_events",
     "devices",
     "message_keys",
     "notification_contents",
@@ -86,7 +91,10 @@ async fn fill(db: &mut PgConnection, now: DateTime<Utc>) {
         "INSERT INTO message_keys (app_id, message_id, part, body_hash, notification_id, deliveries, skipped, day)
                 SELECT $1, 'k' || i, 0, '', gen_random_uuid(), 1, 0, ($2 AT TIME ZONE 'utc')::date
                 FROM generate_series(1, $3) AS i";
-    for statement in [waits, stands, prefers, mutes, counts, keys] {
+    let events = "INSERT INTO delivery_events (at, delivery_id, app_id, user_id, device_id, kind, reason, final)
+                  SELECT $2, gen_random_uuid(), $1, 'u' || i, 'd' || i, 'attempt', 'accepted', true
+                  FROM generate_series(1, $3) AS i";
+    for statement in [waits, stands, prefers, mutes, counts, keys, events] {
         sqlx::query(statement).bind(APP).bind(now).bind(OTHERS).execute(&mut *db).await.unwrap();
     }
 }
@@ -117,6 +125,8 @@ fn acceptance(number: u64, now: DateTime<Utc>) -> Acceptance {
     rows.priorities.push(Priority::Normal.rank());
     rows.text_variants.push(None);
     rows.collapses.push(Some(1));
+    let skip = |device: &str| ("alice".to_owned(), Some(device.to_owned()), "foreground");
+    group.skips.add(APP, id.0, &[skip("phone"), skip("tablet")]);
     group
 }
 
@@ -143,8 +153,8 @@ async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
         user_ids: vec!["alice"],
         device_ids: vec!["phone"],
     };
-    assert_eq!(store::deliveries::supersede(&mut *db, &newer, 10, now).await.unwrap(), 0);
-    assert_eq!(store::deliveries::cancel_superseded(&mut *db, &[delivery.0], now).await.unwrap(), 0);
+    assert_eq!(store::superseding::supersede(&mut *db, &newer, 10, now).await.unwrap(), 0);
+    assert_eq!(store::superseding::cancel_superseded(&mut *db, &[delivery.0], now).await.unwrap(), 0);
     let known = store::notifications::are_known(&mut *db, &[APP], &["m-0"], &[0]);
     assert_eq!(known.await.unwrap(), [false]);
     let waiting = store::deliveries::waiting_of_users(&mut *db, AppId(APP), &["alice"], 10).await.unwrap();
@@ -172,7 +182,24 @@ async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
     let claimed =
         store::deliveries::claim(&mut *db, instance, Priority::Normal, rooms.0, rooms.1, 100, now).await.unwrap();
     assert_eq!(claimed.len(), 1, "given back and claimed again");
-    let ended = Record { ended: vec![delivery.0], ended_owners: vec![instance.0], ..Record::default() };
+    let events = NewEvents {
+        at: vec![now],
+        delivery_ids: vec![delivery.0],
+        app_ids: vec![APP],
+        user_ids: vec!["alice".to_owned()],
+        device_ids: vec!["phone".to_owned()],
+        certificate_ids: vec![CERTIFICATE],
+        kinds: vec!["attempt"],
+        reasons: vec![Some("accepted".to_owned())],
+        vendor_codes: vec![None],
+        vendor_message_ids: vec![None],
+        latencies_ms: vec![None],
+        attempts: vec![Some(1)],
+        details: vec![None],
+        finals: vec![true],
+        changes_row: vec![true],
+    };
+    let ended = Record { ended: vec![delivery.0], ended_owners: vec![instance.0], events, ..Record::default() };
     store::deliveries::record(&mut *db, &ended).await.unwrap();
     assert_eq!(store::deliveries::expire(&mut *db, now, 100).await.unwrap(), 0);
     let cancelled =
@@ -181,18 +208,55 @@ async fn pipeline(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
     let touched = Touched {
         devices: vec![("alice".to_owned(), "phone".to_owned(), Platform::Android, true)],
         users: vec!["alice".to_owned()],
-        logins: vec!["phone".to_owned()],
+        logins: vec![("phone".to_owned(), now)],
         one_at_a_time: vec!["alice".to_owned()],
         tokens: vec![(VendorKind::Xiaomi, "token-1".to_owned())],
     };
     let locked = store::devices::lock_touched(&mut *db, AppId(APP), &touched).await.unwrap();
     store::devices::write_back(&mut *db, AppId(APP), locked.iter()).await.unwrap();
-    let lapses = Lapses { killed_before: now, seen_before: now, reported_before: now };
+    let lapses = Lapses { killed_before: now, seen_before: now, heard_before: now, reported_before: now };
     store::devices::walk(&mut *db, &Place::default(), 10, lapses).await.unwrap();
     store::notifications::route(&mut *db, &question, now).await.unwrap();
-    let message = MessageKey { message_id: format!("m-{number}"), part: 0 };
-    assert_eq!(store::rescues::known(&mut *db, AppId(APP), &[message]).await.unwrap().len(), 1);
+    rescues(db, number, now).await;
     counts(db, now).await;
+}
+
+/// The statements of what an open app missed.
+async fn rescues(db: &mut PgConnection, number: u64, now: DateTime<Utc>) {
+    let since = now - TimeDelta::minutes(10);
+    let message = MessageKey { message_id: format!("m-{number}"), part: 0 };
+    let known = store::rescues::known(&mut *db, AppId(APP), &[&message, &message]).await.unwrap();
+    assert_eq!(known.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
+    let notification_id = known[0].1;
+    store::rescues::take_turns(&mut *db, &[notification_id]).await.unwrap();
+    let asked = |device_id| Asked { notification_id, user_id: "alice", device_id };
+    let missed = store::rescues::missed(&mut *db, &[asked("phone"), asked("tablet")], since).await.unwrap();
+    assert_eq!(missed, [asked("tablet")], "the phone got an attempt");
+    let pushed = store::rescues::pushed_since(&mut *db, AppId(APP), &missed, since).await.unwrap();
+    assert_eq!(pushed.len(), 0);
+    let last = store::rescues::last_numbers(&mut *db, &[notification_id], since).await.unwrap();
+    assert_eq!(last[&notification_id], 1);
+    let rescued = |number, is_superseded| Rescued {
+        delivery_id: notification_id.delivery(number),
+        user_id: "alice",
+        device_id: "tablet",
+        certificate_id: CertificateId(CERTIFICATE),
+        token: "token-2",
+        expires_at: now + TimeDelta::hours(1),
+        badge: Some(1),
+        priority: Priority::Normal,
+        variant: TextVariant::Own,
+        collapse: Some(2),
+        is_superseded,
+    };
+    store::rescues::insert(&mut *db, AppId(APP), &[rescued(2, false), rescued(3, true)], now).await.unwrap();
+    assert_eq!(store::rescues::missed(&mut *db, &[asked("tablet")], since).await.unwrap(), []);
+    let waiting = store::deliveries::waiting_of_users(&mut *db, AppId(APP), &["alice"], 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|one| one.delivery_id.number()).collect::<Vec<_>>(), [2]);
+    store::deliveries::cancel(&mut *db, &[waiting[0].delivery_id.0], CancelReason::ConversationRead, now)
+        .await
+        .unwrap();
+    assert_eq!(store::preferences::of_users(&mut *db, AppId(APP), &["alice"]).await.unwrap().len(), 0);
 }
 
 /// The statements of apps that count pushes.
@@ -209,8 +273,14 @@ async fn counts(db: &mut PgConnection, now: DateTime<Utc>) {
     assert_eq!(store::push_counts::of_devices(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap(), [3]);
     store::push_counts::take_back(&mut *db, &counted, &[2]).await.unwrap();
     assert_eq!(store::push_counts::of_devices(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap(), [1]);
-    store::push_counts::reset_conversation(&mut *db, AppId(APP), "alice", "room").await.unwrap();
-    store::push_counts::reset(&mut *db, AppId(APP), &["alice"], &["phone"]).await.unwrap();
+    let (alice, room) = ("alice".to_owned(), "room".to_owned());
+    let anew = Anew {
+        devices: [(alice.clone(), "phone".to_owned())].into(),
+        conversations: [(alice.clone(), room)].into(),
+        users: [alice].into(),
+    };
+    store::push_counts::begin_anew(&mut *db, AppId(APP), &anew).await.unwrap();
+    assert_eq!(store::push_counts::of_devices(&mut *db, &[APP], &["alice"], &["phone"]).await.unwrap(), [0]);
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]

@@ -143,6 +143,39 @@ async fn hidden_contents_do_not_reach_the_vendor_and_others_get_theirs(pool: PgP
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn contents_are_hidden_also_of_what_waited_when_the_user_said_so(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.killed_phone("alice", "phone", "token-1").await;
+    world.killed_phone("bob", "phone-b", "token-2").await;
+    world.certificate_verb("pause").await;
+    let both = json!({"to": [{"user_id": "alice"}, {"user_id": "bob"}], "title": "Carol", "body": "secret"});
+    let notification = id(&world.notify("", both).await);
+    world.put(&of("alice"), &json!({"hide_content": true})).await.ok();
+    world.certificate_verb("resume").await;
+    assert_eq!(world.outcomes(&notification).await, json!({"accepted": 2}));
+    let shown = |token: &str| world.vendor.inbox(token).iter().map(|push| push.body.clone()).collect::<Vec<_>>();
+    assert_eq!((shown("token-1"), shown("token-2")), (vec!["You have a new message".into()], vec!["secret".into()]));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn blocked_senders_that_are_too_long_to_be_stored_are_refused_by_name(pool: PgPool) {
+    let world = World::start(pool).await;
+    // As many and as long as may be, and each character six times as long in JSON.
+    let sender = |number: u32, filler: &str| format!("{number:03}{}", filler.repeat(125));
+    let senders = |filler: &str| json!({"blocked_senders": (0..500).map(|n| sender(n, filler)).collect::<Vec<_>>()});
+    world.put(&of("alice"), &json!({"notify": "none"})).await.ok();
+    let answer = world.put(&of("alice"), &senders("\u{1}")).await;
+    assert_eq!(answer.problem(400, "invalid-body"), "blocked_senders");
+    let kept = world.get(&of("alice")).await.ok();
+    assert_eq!(kept["preferences"]["notify"], "none", "nothing was changed");
+    world.put(&of("alice"), &senders("x")).await.ok();
+    // Escaped, but short enough.
+    world.put(&of("alice"), &senders("\"")).await.ok();
+    let kept = world.get(&of("alice")).await.ok();
+    assert_eq!(kept["preferences"]["blocked_senders"].as_array().unwrap().len(), 500);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn preferences_are_shown_replaced_and_forgotten(pool: PgPool) {
     let world = World::start(pool).await;
     let shown = world.get(&of("alice")).await.ok();

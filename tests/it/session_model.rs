@@ -16,8 +16,14 @@ impl World {
 
     /// Sees to it that what lapsed is written down.
     async fn walk(&self) {
+        self.walk_by(1_000).await;
+    }
+
+    /// The same in steps of so many devices.
+    async fn walk_by(&self, devices: i64) {
         let server = self.server();
-        sessions::walk::once(server.database(), server.directory(), server.dispatcher(), server.clock()).await.unwrap();
+        let (database, directory) = (server.database(), server.directory());
+        sessions::walk::once(database, directory, server.dispatcher(), server.clock(), devices).await.unwrap();
     }
 
     /// The reason a notification to this user names first; "pushed" if there is a delivery.
@@ -59,6 +65,12 @@ impl World {
         let token = json!({"certificate_id": CERTIFICATE, "token": format!("token-{user}-{device}")});
         let login = merged(self.event_on(platform, "login", user, device), token);
         assert_eq!(self.events(&json!([login])).await, ["applied"]);
+    }
+
+    /// A disconnect by time-out that names these messages.
+    fn timed_out(&self, user: &str, device: &str, messages: &[&Value]) -> Value {
+        let keys: Vec<Value> = messages.iter().map(|message| json!({"message_id": message["message_id"]})).collect();
+        merged(self.event("disconnect", user, device), json!({"link": "timeout", "unacked": keys}))
     }
 
     async fn online_web(&self, user: &str) {
@@ -234,7 +246,40 @@ async fn a_phone_whose_heartbeats_stopped_is_pushed_to_and_a_web_session_is_over
     // It is heard of again.
     let beat = world.event("heartbeat", "alice", "phone");
     assert_eq!(world.events(&json!([beat])).await, ["applied"]);
-    assert_eq!(world.reason_for("alice", "phone").await, "foreground");
+    assert_eq!(world.reason_for("alice", "phone").await, "background");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_phone_whose_disconnect_is_told_before_its_login_is_pushed_to(pool: PgPool) {
+    let world = World::start(pool).await;
+    let told = |kind: &str, ago_ms: i64| {
+        merged(world.event(kind, "alice", "phone"), json!({"event_time": world.now_ms() - ago_ms}))
+    };
+    assert_eq!(world.events(&json!([told("disconnect", 1_000)])).await, ["refused"]);
+    let token = json!({"certificate_id": CERTIFICATE, "token": "token-1"});
+    assert_eq!(world.events(&json!([merged(told("login", 5_000), token)])).await, ["applied"]);
+    assert_eq!(world.stored("alice", "phone").await, ("killed".to_owned(), Some("active".to_owned())));
+    assert_eq!(world.reason("alice").await, "pushed");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_late_login_on_a_phone_whose_next_user_has_left_leaves_no_trace(pool: PgPool) {
+    let world = World::start(pool).await;
+    let told = |kind: &str, user: &str, ago_ms: i64| {
+        merged(world.event(kind, user, "phone"), json!({"event_time": world.now_ms() - ago_ms}))
+    };
+    assert_eq!(world.events(&json!([told("login", "bob", 2_000)])).await, ["applied"]);
+    assert_eq!(world.events(&json!([told("logout", "bob", 1_000)])).await, ["applied"]);
+    assert_eq!(world.events(&json!([told("login", "alice", 3_000)])).await, ["stale"]);
+    assert_eq!(world.stored("alice", "phone").await.0, "none");
+    assert_eq!(world.events(&json!([told("logout", "carol", 1_000)])).await, ["applied"], "nobody heard of her yet");
+    assert_eq!(world.events(&json!([told("login", "carol", 3_000)])).await, ["stale"]);
+    world.advance(TimeDelta::days(7) + TimeDelta::seconds(1));
+    world.walk().await;
+    assert_eq!(
+        (world.stored("carol", "phone").await.0, world.stored("bob", "phone").await.0),
+        ("none".into(), "logged_out".into())
+    );
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
@@ -333,6 +378,187 @@ async fn a_time_out_rescues_what_the_open_app_missed_without_duplicates(pool: Pg
     assert_eq!(world.events(&json!([timeout])).await, ["applied"]);
     world.sweep().await;
     assert_eq!(world.vendor.inbox("token-1").len(), 1);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_server_that_died_with_many_links_rescues_each_message_once_on_each_phone(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"rescue_window_s": 600})).await;
+    let users: Vec<String> = (0..40).map(|number| format!("user-{number:02}")).collect();
+    for user in &users {
+        world.login(user, &format!("phone-{user}"), &format!("token-{user}")).await;
+    }
+    let to: Vec<Value> = users.iter().map(|user| json!({"user_id": user})).collect();
+    let group = world.message("", json!({"to": to, "body": "to all"}));
+    let notification = id(&world.post_notification(&group).await.ok());
+    let mut own = Vec::new();
+    for user in &users {
+        let message = world.message(user, json!({"body": "to one"}));
+        world.post_notification(&message).await.ok();
+        own.push(message);
+    }
+    // Half of them in each of two calls at once, and each event twice.
+    let told: Vec<Value> = users
+        .iter()
+        .zip(&own)
+        .flat_map(|(user, own)| {
+            let timeout = world.timed_out(user, &format!("phone-{user}"), &[&group, own, own]);
+            [timeout.clone(), timeout]
+        })
+        .collect();
+    let (first, second) = (json!(told[..40]), json!(told[40..]));
+    let (first, second) = futures_util::join!(world.events(&first), world.events(&second));
+    assert!(first.iter().chain(&second).all(|result| result == "applied"));
+    world.events(&json!(told)).await;
+    assert_eq!(world.outcomes(&notification).await, json!({"accepted": 40}));
+    for user in &users {
+        let inbox = world.vendor.inbox(&format!("token-{user}"));
+        let mut bodies: Vec<&str> = inbox.iter().map(|message| message.body.as_str()).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, ["to all", "to one"], "{user}");
+    }
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn beside_tokens_that_change_places_a_message_is_rescued_where_the_device_stands_at_the_end(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"rescue_window_s": 600})).await;
+    for (user, token) in [("alice", "token-1"), ("bob", "token-2"), ("carol", "token-3"), ("dave", "token-4")] {
+        world.login(user, &format!("phone-{user}"), token).await;
+    }
+    let mut told = Vec::new();
+    for user in ["carol", "dave"] {
+        let message = world.message(user, plain());
+        world.post_notification(&message).await.ok();
+        told.push(world.timed_out(user, &format!("phone-{user}"), &[&message]));
+    }
+    let both = |status: &str| (status.to_owned(), status.to_owned());
+    let report = |user: &str, token: &str| {
+        let token = json!({"certificate_id": CERTIFICATE, "token": token});
+        merged(world.event("token_report", user, &format!("phone-{user}")), token)
+    };
+    // Each takes the other's, so that the changes are written one by one; and one phone is open again at once.
+    told.extend([report("alice", "token-2"), report("bob", "token-1")]);
+    told.push(world.event("foreground", "dave", "phone-dave"));
+    let results = world.events(&json!(told)).await;
+    assert!(results.iter().all(|result| result == "applied"), "{results:?}");
+    assert_eq!((world.binding("alice", "phone-alice").await, world.binding("bob", "phone-bob").await), both("active"));
+    world.sweep().await;
+    let pushed = |token: &str| world.vendor.inbox(token).len();
+    assert_eq!((pushed("token-3"), pushed("token-4")), (1, 0));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_rescued_message_does_not_replace_a_newer_one_of_its_conversation(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"rescue_window_s": 600})).await;
+    world.login("alice", "phone", "token-1").await;
+    let room = |body: &str| world.message("alice", json!({"body": body, "conversation_id": "room"}));
+    let forced = |body: &str| merged(room(body), json!({"force": true}));
+    // Both were missed: the newer one alone is pushed.
+    let (first, second) = (room("first"), room("second"));
+    let first_id = id(&world.post_notification(&first).await.ok());
+    let second_id = id(&world.post_notification(&second).await.ok());
+    let other = world.message("alice", json!({"body": "other", "conversation_id": "elsewhere"}));
+    world.post_notification(&other).await.ok();
+    world.events(&json!([world.timed_out("alice", "phone", &[&second, &first, &other])])).await;
+    assert_eq!(world.outcomes(&second_id).await, json!({"accepted": 1}));
+    assert_eq!(world.reasons(&first_id, "cancelled").await, ["superseded_by_newer"]);
+    let bodies = || world.vendor.inbox("token-1").iter().map(|message| message.body.clone()).collect::<Vec<_>>();
+    until("both conversations", || async { (bodies().len() == 2).then_some(()) }).await;
+    // A newer one was pushed before the older one is told of.
+    world.report("foreground", "alice", "phone").await;
+    let older = room("older");
+    let older_id = id(&world.post_notification(&older).await.ok());
+    let newer_id = id(&world.post_notification(&forced("newer")).await.ok());
+    assert_eq!(world.outcomes(&newer_id).await, json!({"accepted": 1}));
+    world.events(&json!([world.timed_out("alice", "phone", &[&older])])).await;
+    assert_eq!(world.reasons(&older_id, "cancelled").await, ["superseded_by_newer"]);
+    // An older one waits, and the newer is rescued.
+    world.report("foreground", "alice", "phone").await;
+    world.certificate_verb("pause").await;
+    let waiting_id = id(&world.post_notification(&forced("waiting")).await.ok());
+    let missed = room("missed");
+    let missed_id = id(&world.post_notification(&missed).await.ok());
+    world.events(&json!([world.timed_out("alice", "phone", &[&missed])])).await;
+    assert_eq!(world.reasons(&waiting_id, "cancelled").await, ["superseded_by_newer"]);
+    world.certificate_verb("resume").await;
+    assert_eq!(world.outcomes(&missed_id).await, json!({"accepted": 1}));
+    let bodies = bodies();
+    assert_eq!((bodies.len(), &bodies[2..]), (4, &["newer".to_owned(), "missed".to_owned()][..]));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn what_was_read_elsewhere_is_not_rescued(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.settings(json!({"rescue_window_s": 600})).await;
+    world.login("alice", "phone", "token-1").await;
+    world.online_web("alice").await;
+    let message = world.message("alice", json!({"conversation_id": "room"}));
+    let notification = id(&world.post_notification(&message).await.ok());
+    world.advance(TimeDelta::seconds(1));
+    let read = merged(world.event_on("web", "read", "alice", "web"), json!({"conversation_id": "room"}));
+    let timeout = world.timed_out("alice", "phone", &[&message]);
+    assert_eq!(world.events(&json!([read, timeout])).await, ["applied", "applied"]);
+    world.sweep().await;
+    assert_eq!(world.reasons(&notification, "cancelled").await, ["conversation_read"]);
+    assert_eq!(world.vendor.inbox("token-1").len(), 0);
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_call_names_no_more_unconfirmed_messages_than_a_transaction_can_bear(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.login("alice", "phone", "token-1").await;
+    let keys: Vec<Value> = (0..100).map(|number| json!({"message_id": format!("m-{number}")})).collect();
+    let timeout = merged(world.event("disconnect", "alice", "phone"), json!({"link": "timeout", "unacked": keys}));
+    let path = format!("/v1/apps/{APP}/session-events");
+    let mut events = vec![timeout.clone(); 10];
+    events.push(merged(timeout.clone(), json!({"unacked": [{"message_id": "one-more"}]})));
+    let answer = world.post(&path, &json!({"events": events})).await;
+    assert_eq!(answer.problem(400, "invalid-body"), "events[10].unacked");
+    assert_eq!(world.device("alice", "phone").await["session_state"], "foreground", "nothing was applied");
+    events.pop();
+    world.post(&path, &json!({"events": events})).await.ok();
+    assert_eq!(world.device("alice", "phone").await["session_state"], "killed");
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_walk_in_steps_reaches_every_device(pool: PgPool) {
+    let world = World::start(pool).await;
+    let users = world.killed_phones("user-", 7).await;
+    world.advance(TimeDelta::days(8));
+    for devices in [1, 3, 7, 8] {
+        let old = "UPDATE devices SET session_state = 'killed', binding_status = 'active'";
+        sqlx::query(old).execute(&world.pool).await.unwrap();
+        world.walk_by(devices).await;
+        for user in &users {
+            assert_eq!(world.stored(user, &format!("phone-{user}")).await.0, "expired", "{user} in steps of {devices}");
+        }
+    }
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_device_that_cannot_be_written_does_not_stop_the_walk(pool: PgPool) {
+    let world = World::start(pool).await;
+    for user in ["a", "b", "c", "d"] {
+        world.killed_phone(user, &format!("phone-{user}"), &format!("token-{user}")).await;
+    }
+    let bad = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$";
+    let when = "CREATE TRIGGER refuse BEFORE UPDATE ON devices FOR EACH ROW WHEN (old.user_id = 'b')
+                EXECUTE FUNCTION refuse()";
+    for statement in [bad, when] {
+        sqlx::query(statement).execute(&world.pool).await.unwrap();
+    }
+    world.advance(TimeDelta::days(8));
+    world.walk_by(2).await;
+    let expected = [("a", "expired"), ("b", "killed"), ("c", "expired"), ("d", "expired")];
+    for (user, state) in expected {
+        assert_eq!(world.stored(user, &format!("phone-{user}")).await.0, state, "{user}");
+    }
+    // It is tried again in the next round.
+    sqlx::query("DROP TRIGGER refuse ON devices").execute(&world.pool).await.unwrap();
+    world.walk_by(2).await;
+    assert_eq!(world.stored("b", "phone-b").await.0, "expired");
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]

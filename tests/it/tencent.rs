@@ -85,15 +85,15 @@ async fn a_login_and_a_disconnect_make_a_killed_phone_that_gets_the_push(pool: P
     let world = start(pool).await;
     // Reported before the login, under the client's own device id.
     assert_eq!(world.bind("alice", "pixel", "token-1").await.ok()["pending"], true);
-    told(&world, "Android", &body("Login", "alice", at(&world, 1))).await;
+    told(&world, "Android", &body("Login", "alice", world.now_ms() + 1)).await;
     assert_eq!(state(&world, "alice", "pixel").await, "foreground");
     assert_eq!(world.binding("alice", "pixel").await, "active");
     assert_eq!(world.notify("alice", plain()).await["skipped"][0]["reason"], "foreground");
-    told(&world, "Android", &body("Disconnect", "alice", at(&world, 2))).await;
+    told(&world, "Android", &body("Disconnect", "alice", world.now_ms() + 2)).await;
     let notification = world.sent("alice", json!({"body": "dinner?"})).await;
     assert_eq!(world.outcome(&notification).await, "accepted");
     assert_eq!(world.vendor.inbox("token-1")[0].body, "dinner?");
-    told(&world, "Android", &body("Logout", "alice", at(&world, 3))).await;
+    told(&world, "Android", &body("Logout", "alice", world.now_ms() + 3)).await;
     assert_eq!(world.notify("alice", plain()).await["skipped"][0]["reason"], "logged_out");
 }
 
@@ -178,6 +178,29 @@ async fn a_login_kicks_the_sessions_of_the_platforms_it_names(pool: PgPool) {
     assert_eq!(accepted["deliveries"], 1, "{accepted}");
     world.idle().await;
     assert_eq!((world.vendor.inbox("token-new").len(), world.vendor.received_total()), (1, 1));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_second_phone_of_the_platform_that_kicks_the_first_does_not_inherit_its_token(pool: PgPool) {
+    let world = start(pool).await;
+    world.killed_phone("alice", "phone", "token-old").await;
+    let login = merged(body("Login", "alice", world.now_ms() + 1), json!({"KickedDevice": [{"Platform": "Android"}]}));
+    told(&world, "Android", &login).await;
+    told(&world, "Android", &body("Disconnect", "alice", world.now_ms() + 2)).await;
+    assert_eq!(world.notify("alice", plain()).await["skipped"][0]["reason"], "binding_detached");
+    assert_eq!(world.bind("alice", "phone", "token-new").await.ok()["pending"], false);
+    told(&world, "Android", &login).await;
+    assert_eq!(world.notify("alice", plain()).await["deliveries"], 1);
+    world.idle().await;
+    assert_eq!((world.vendor.inbox("token-new").len(), world.vendor.received_total()), (1, 1));
+}
+
+#[sqlx::test(migrator = "rouse::MIGRATOR")]
+async fn a_logout_told_before_its_login_counts(pool: PgPool) {
+    let world = start(pool).await;
+    told(&world, "Android", &body("Logout", "alice", at(&world, 20))).await;
+    told(&world, "Android", &body("Login", "alice", at(&world, 10))).await;
+    assert_eq!(state(&world, "alice", "android:alice").await, "logged_out");
 }
 
 #[sqlx::test(migrator = "rouse::MIGRATOR")]

@@ -36,8 +36,8 @@ impl Devices<'_> {
         detachable
     }
 
-    /// Binds a token, reported at `at`, to a device; a live one takes it from every other device of the app. `login_at`:
-    /// the event time of the login that brought it.
+    /// Binds a token, reported at `at`, to a device; a live one takes it from every other device of the app, unless the
+    /// other one reported it later. `login_at`: the event time of the login that brought it.
     pub(super) fn bind(
         &mut self,
         key: &DeviceKey,
@@ -46,10 +46,11 @@ impl Devices<'_> {
         at: DateTime<Utc>,
         login_at: Option<DateTime<Utc>>,
     ) {
+        let status =
+            if status.is_live() && self.is_held_later(key, token, at) { BindingStatus::Superseded } else { status };
         if status.is_live() {
-            let holders = self.by_token.get(&(token.vendor, token.token.clone())).cloned().unwrap_or_default();
-            for holder in holders.into_iter().filter(|holder| holder != key) {
-                self.take_token_from(&holder, token, key, login_at);
+            for holder in self.holders(key, token) {
+                self.take_token_from(&holder, key, login_at);
             }
         }
         let Some(device) = self.touch(key) else { return };
@@ -57,7 +58,7 @@ impl Devices<'_> {
             binding.status == status
                 && matches!(status, BindingStatus::Active | BindingStatus::Pending)
                 && binding.certificate_id == token.certificate_id
-                && binding.token == token.token
+                && (binding.vendor, &binding.token) == (token.vendor, &token.token)
                 && at - binding.reported_at < REPORT_REFRESH
         });
         // A pending one waits for its login from the last report on.
@@ -68,11 +69,12 @@ impl Devices<'_> {
             .binding
             .as_ref()
             .is_some_and(|binding| (binding.vendor, &binding.token) != (token.vendor, &token.token));
+        let reported_at = device.binding.as_ref().map_or(at, |binding| binding.reported_at.max(at));
         device.binding = Some(Binding {
             certificate_id: token.certificate_id,
             vendor: token.vendor,
             token: token.token.clone(),
-            reported_at: at,
+            reported_at,
             status,
         });
         if is_other_token {
@@ -81,19 +83,29 @@ impl Devices<'_> {
         self.by_token.entry((token.vendor, token.token.clone())).or_default().push(key.clone());
     }
 
-    fn take_token_from(
-        &mut self,
-        holder: &DeviceKey,
-        token: &ReportedToken,
-        new: &DeviceKey,
-        login_at: Option<DateTime<Utc>>,
-    ) {
-        let holds = self.rows.get(holder).and_then(|device| device.binding.as_ref()).is_some_and(|binding| {
-            binding.status.is_live() && binding.vendor == token.vendor && binding.token == token.token
-        });
-        if !holds {
-            return;
-        }
+    /// Another device reported this token after `at`. What is reported now is never late, by whatever clock the other report
+    /// was dated.
+    pub(super) fn is_held_later(&self, key: &DeviceKey, token: &ReportedToken, at: DateTime<Utc>) -> bool {
+        let is_later = |holder: &DeviceKey| {
+            let binding = self.rows.get(holder).and_then(|device| device.binding.as_ref());
+            binding.is_some_and(|binding| binding.reported_at > at)
+        };
+        at < self.now && self.holders(key, token).iter().any(is_later)
+    }
+
+    /// The other devices that a token serves.
+    fn holders(&self, key: &DeviceKey, token: &ReportedToken) -> Vec<DeviceKey> {
+        let holds = |holder: &DeviceKey| {
+            let binding = self.rows.get(holder).and_then(|device| device.binding.as_ref());
+            binding.is_some_and(|binding| {
+                binding.status.is_live() && (binding.vendor, &binding.token) == (token.vendor, &token.token)
+            })
+        };
+        let known = self.by_token.get(&(token.vendor, token.token.clone())).into_iter().flatten();
+        known.filter(|holder| *holder != key && holds(holder)).cloned().collect()
+    }
+
+    fn take_token_from(&mut self, holder: &DeviceKey, new: &DeviceKey, login_at: Option<DateTime<Utc>>) {
         self.set_binding_status(holder, BindingStatus::Superseded);
         self.revoked.insert(holder.clone());
         let Some(at) = login_at.filter(|_| holder.0 != new.0) else { return };

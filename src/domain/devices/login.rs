@@ -3,48 +3,72 @@
 use chrono::{DateTime, Utc};
 
 use super::{DeviceKey, Devices, is_stale};
-use crate::domain::session::{Applied, BindingStatus, Device, Event, Platform, ReportedToken, SessionState};
+use crate::domain::session::{Applied, BindingStatus, Device, Event, EventType, Platform, ReportedToken, SessionState};
 
 impl Devices<'_> {
     pub(super) fn login(&mut self, event: &Event) -> Applied {
         let key = (event.user_id.clone(), event.device_id.clone());
-        let token = event.token.clone().or_else(|| self.waiting_token(&key));
+        let brought = self.brought(event, &key);
         let is_late = self.rows.get(&key).is_some_and(|device| is_stale(device, event));
-        if is_late || self.was_succeeded(event, &key, token.as_ref()) {
+        if is_late || self.was_succeeded(event, &key, brought.as_ref().map(|(token, _)| token)) {
             return Applied::Stale;
         }
+        let was_told = self.rows.get(&key).is_some_and(|device| was_told(device, event));
         self.sign_others_out(event, &key);
         self.touch_or_make(&event.user_id, &event.device_id, event.platform);
         if let Some(device) = self.touch(&key) {
             device.platform = event.platform;
+            // In front, the app has shown what was unread.
+            if !(was_told && device.state == SessionState::Foreground) {
+                let none = (event.kind == EventType::Reconnect).then_some(0);
+                device.count_unread(event.unread.or(none), event.event_time);
+            }
             device.state = SessionState::Foreground;
             device.event_time = event.event_time;
             device.login_seq = event.login_seq.or(device.login_seq);
             device.login_at = Some(event.event_time);
             device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
-            device.unread = event.unread.or(device.unread);
         }
         self.recounted.insert(key.clone());
         self.revoked.insert(key.clone()); // in the foreground: nothing waits for it any more
-        if let Some(token) = token {
-            let at = event.event_time.min(self.now);
+        if let Some((token, at)) = brought {
             self.bind(&key, &token, BindingStatus::Active, at, Some(event.event_time));
         }
         if self.settings.kick.enforce {
             self.kick_surplus(&key, event.event_time);
         }
+        self.disconnect_again(event, &key);
         Applied::Applied
     }
 
-    /// The token that waits for the login: reported before it and in time, or of a session that expired.
-    fn waiting_token(&self, key: &DeviceKey) -> Option<ReportedToken> {
-        let binding = self.rows.get(key)?.binding.as_ref().filter(|binding| match binding.status {
-            BindingStatus::Pending => self.now - binding.reported_at <= self.settings.pending_for(),
+    /// The link that this login made was lost since: that was told before the login.
+    fn disconnect_again(&mut self, event: &Event, key: &DeviceKey) {
+        let Some(at) = self.touch(key).and_then(|device| device.disconnected_at.take()) else { return };
+        if at > event.event_time && self.rows.get(key).is_some_and(|device| device.state.is_live()) {
+            let lost = Event::plain(&key.0, &key.1, event.platform, EventType::Disconnect, at);
+            self.transition(&key.0, &key.1, &lost);
+        }
+    }
+
+    /// The token that a login brings to life, and when it was last reported: its own, or the one that waits for the login
+    /// because it was reported in time or its session expired. The newer report wins. `None`: there is none, or what a live
+    /// session holds is newer.
+    fn brought(&self, event: &Event, key: &DeviceKey) -> Option<(ReportedToken, DateTime<Utc>)> {
+        let at = event.event_time.min(self.now);
+        let told = event.token.clone().map(|token| (token, at));
+        let Some(device) = self.rows.get(key) else { return told };
+        let Some(held) = &device.binding else { return told };
+        let waits = match held.status {
+            BindingStatus::Pending => self.now - held.reported_at <= self.settings.pending_for(),
             BindingStatus::Stale => true,
             _ => false,
-        })?;
-        let (certificate_id, vendor, token) = (binding.certificate_id, binding.vendor, binding.token.clone());
-        Some(ReportedToken { certificate_id, vendor, token })
+        };
+        if waits && (told.is_none() || held.reported_at > at) {
+            let (certificate_id, vendor, token) = (held.certificate_id, held.vendor, held.token.clone());
+            return Some((ReportedToken { certificate_id, vendor, token }, held.reported_at.max(at)));
+        }
+        let is_known = held.reported_at > at || (was_told(device, event) && held.reported_at == at);
+        told.filter(|_| !(device.state.is_live() && is_known))
     }
 
     /// Another user signed in on this phone, or with this token, after this login happened: it is history.
@@ -60,7 +84,10 @@ impl Devices<'_> {
         on_device.chain(by_token.into_iter().flatten()).filter(|other| other.0 != key.0).any(|other| {
             self.rows.get(other).is_some_and(|device| {
                 let is_on_this_phone = device.device_id == event.device_id || holds_token(device);
-                device.state.is_live() && device.event_time > event.event_time && is_on_this_phone
+                let is_later = device.state.is_live() && device.event_time > event.event_time;
+                // One that is over by now took the phone all the same.
+                let was_later = device.device_id == event.device_id && device.login_at > Some(event.event_time);
+                (is_later && is_on_this_phone) || was_later
             })
         })
     }
@@ -92,7 +119,7 @@ impl Devices<'_> {
         }
     }
 
-    fn end_session(&mut self, key: &DeviceKey, at: DateTime<Utc>, state: SessionState) {
+    pub(super) fn end_session(&mut self, key: &DeviceKey, at: DateTime<Utc>, state: SessionState) {
         let is_older = |device: &Device| device.state.is_live() && device.event_time <= at;
         if !self.rows.get(key).is_some_and(is_older) {
             return;
@@ -104,4 +131,9 @@ impl Devices<'_> {
         self.recounted.insert(key.clone());
         self.revoked.insert(key.clone());
     }
+}
+
+/// The login that began this session, told once more: what came since, also at the same time, stays.
+fn was_told(device: &Device, event: &Event) -> bool {
+    device.state.is_live() && device.login_at == Some(event.event_time)
 }

@@ -7,6 +7,7 @@ mod binding;
 mod login;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +16,7 @@ use chrono::{DateTime, Utc};
 use super::app::AppSettings;
 use super::certificate::VendorKind;
 use super::session::{
-    Applied, BindingStatus, Device, Event, EventType, Platform, Refusal, ReportedToken, SessionState,
+    Applied, Binding, BindingStatus, Device, Event, EventType, Platform, Refusal, ReportedToken, SessionState,
 };
 
 /// Names one device: user and device id.
@@ -105,6 +106,7 @@ impl<'a> Devices<'a> {
             EventType::Read => self.read(event),
             EventType::Heartbeat => self.heartbeat(event),
             EventType::UserDeleted => self.delete_user(event),
+            EventType::Reconnect if self.is_login_again(event) => self.login(event),
             _ => self.transition(&event.user_id, &event.device_id, event),
         }
     }
@@ -122,7 +124,7 @@ impl<'a> Devices<'a> {
         if self.touch(&key).is_none() {
             let row = Device::unknown(user_id, device_id, platform);
             self.index(&row);
-            self.before.insert(key.clone(), None);
+            self.before.entry(key.clone()).or_insert(None);
             self.rows.insert(key.clone(), row);
         }
         key
@@ -131,6 +133,10 @@ impl<'a> Devices<'a> {
     /// What time did to a session: its link was lost, or it was killed for too long; and to a report that no login followed.
     fn lapse(&mut self, key: &DeviceKey) {
         let Some(row) = self.rows.get(key) else { return };
+        if row.is_forgettable(self.now) {
+            self.forget(key);
+            return;
+        }
         let (stored, session) = (row.session(), row.session().at(self.now, self.settings));
         if session != stored {
             if let Some(row) = self.touch(key) {
@@ -153,123 +159,38 @@ impl<'a> Devices<'a> {
         }
         self.set_binding_status(key, BindingStatus::Detached);
         // A report was all that was ever heard of this device.
-        if self.rows.get(key).is_some_and(|device| device.event_time == DateTime::UNIX_EPOCH) {
-            self.rows.remove(key);
+        if self.rows.get(key).is_some_and(|device| !device.is_known()) {
+            self.forget(key);
         }
     }
 
-    fn kick_named(&mut self, event: &Event) -> Applied {
-        let mut named: Vec<DeviceKey> =
-            event.kicked_devices.iter().map(|device_id| (event.user_id.clone(), device_id.clone())).collect();
-        let of_platforms = self
-            .of_user(&event.user_id)
-            .filter(|device| event.kicked_platforms.contains(&device.platform) && device.state.is_live());
-        named.extend(of_platforms.map(|device| (event.user_id.clone(), device.device_id.clone())));
-        let mut best = Applied::Refused(Refusal::UnknownDevice);
-        // The login sequence is the staying device's: it says nothing about the others.
-        let kick = Event { login_seq: None, ..event.clone() };
-        for (user_id, device_id) in named.into_iter().filter(|kicked| kicked.1 != event.device_id) {
-            match self.transition(&user_id, &device_id, &kick) {
-                Applied::Applied => best = Applied::Applied,
-                Applied::Stale if best != Applied::Applied => best = Applied::Stale,
-                _ => {}
-            }
+    fn forget(&mut self, key: &DeviceKey) {
+        if let Some(row) = self.rows.remove(key) {
+            self.before.entry(key.clone()).or_insert(Some(row));
         }
-        best
     }
 
-    fn transition(&mut self, user_id: &str, device_id: &str, event: &Event) -> Applied {
-        let key = (user_id.to_owned(), device_id.to_owned());
-        let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
-        if is_stale(device, event) {
-            return Applied::Stale;
-        }
-        let was_live = device.state.is_live();
-        let was_in_front = device.state == SessionState::Foreground;
-        let leaves = matches!(event.kind, EventType::Logout | EventType::Kicked);
-        if !was_live && !leaves {
-            return Applied::Refused(if device.event_time == DateTime::UNIX_EPOCH {
-                Refusal::UnknownDevice
-            } else {
-                Refusal::NotLoggedIn
-            });
-        }
-        let next = match event.kind {
-            EventType::Kicked => SessionState::Kicked,
-            EventType::Background => SessionState::Background,
-            EventType::Disconnect if device.platform.can_be_killed() => SessionState::Killed,
-            EventType::Logout | EventType::Disconnect => SessionState::LoggedOut,
-            _ => SessionState::Foreground,
-        };
-        let Some(device) = self.touch(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
-        // A logout repeated, or a kick after a logout, changes nothing that matters.
-        device.state = if was_live { next } else { device.state };
-        device.event_time = event.event_time;
-        device.login_seq = event.login_seq.max(device.login_seq);
-        if next.is_online() {
-            device.last_seen = device.last_seen.map(|seen| seen.max(event.event_time));
-        }
-        device.unread = if next == SessionState::Foreground {
-            Some(event.unread.unwrap_or(0))
-        } else {
-            event.unread.or(device.unread)
-        };
-        if was_in_front || next == SessionState::Foreground || !next.is_live() || event.unread.is_some() {
-            self.recounted.insert(key.clone());
-        }
-        if next != SessionState::Killed {
-            self.revoked.insert(key.clone());
-        }
-        if !next.is_live() && was_live {
-            self.take_binding(&key, event.event_time, BindingStatus::Detached);
-        }
-        Applied::Applied
-    }
-
-    /// The count is the user's: it holds for all devices.
+    /// What was read stays read, also where the session it was read in is over meanwhile. The count is the user's: it holds for
+    /// all devices.
     fn read(&mut self, event: &Event) -> Applied {
         let key = (event.user_id.clone(), event.device_id.clone());
         match self.rows.get(&key) {
             None => return Applied::Refused(Refusal::UnknownDevice),
-            Some(device) if is_stale(device, event) => return Applied::Stale,
-            Some(device) if !device.state.is_live() => return Applied::Refused(Refusal::NotLoggedIn),
+            Some(device) if !device.is_known() => return Applied::Refused(Refusal::UnknownDevice),
+            Some(device) if !device.state.is_live() && device.event_time <= event.event_time => {
+                return Applied::Refused(Refusal::NotLoggedIn);
+            }
             Some(_) => {}
         }
         if event.unread.is_some() {
             let live: Vec<DeviceKey> = self.by_user.get(&event.user_id).into_iter().flatten().cloned().collect();
             for key in live {
-                if let Some(device) = self.touch(&key).filter(|device| device.state.is_live()) {
-                    device.unread = event.unread;
+                if let Some(device) = self.touch(&key).filter(|device| device.state.is_live())
+                    && device.count_unread(event.unread, event.event_time)
+                {
                     self.recounted.insert(key);
                 }
             }
-        }
-        Applied::Applied
-    }
-
-    /// A sign of life. Of a session that counts as killed it says that the link is up again.
-    fn heartbeat(&mut self, event: &Event) -> Applied {
-        let key = (event.user_id.clone(), event.device_id.clone());
-        let Some(device) = self.rows.get(&key) else { return Applied::Refused(Refusal::UnknownDevice) };
-        if is_stale(device, event) {
-            return Applied::Stale;
-        }
-        let (state, last_seen) = (device.state, device.last_seen);
-        let least = self.settings.least_heartbeat(device.platform);
-        if state == SessionState::Killed {
-            let back = self.transition(&event.user_id, &event.device_id, event);
-            if let Some(device) = self.touch(&key) {
-                device.last_seen = Some(event.event_time);
-            }
-            return back;
-        }
-        if !state.is_live() {
-            return Applied::Refused(Refusal::NotLoggedIn);
-        }
-        if last_seen.is_none_or(|seen| event.event_time - seen >= least)
-            && let Some(device) = self.touch(&key)
-        {
-            device.last_seen = Some(event.event_time);
         }
         Applied::Applied
     }
@@ -279,31 +200,47 @@ impl<'a> Devices<'a> {
         let keys = self.by_user.get(&event.user_id).cloned().unwrap_or_default();
         let mut result = Applied::Applied;
         for key in keys {
-            let is_newer = |device: &Device| device.event_time > event.event_time;
-            match self.rows.get(&key).map(is_newer) {
-                None => {}
-                Some(true) => result = Applied::Stale,
-                Some(false) => {
-                    if let Some(row) = self.rows.remove(&key) {
-                        self.before.entry(key.clone()).or_insert(Some(row));
-                    }
-                    self.revoked.insert(key);
-                }
+            let Some(device) = self.rows.get(&key) else { continue };
+            if device.event_time > event.event_time {
+                result = Applied::Stale;
+                continue;
             }
+            let is_newer = |binding: &Binding| {
+                binding.reported_at > event.event_time
+                    && (binding.status.is_live() || binding.status == BindingStatus::Pending)
+            };
+            if device.binding.as_ref().is_some_and(is_newer) {
+                result = Applied::Stale;
+                self.end_session(&key, event.event_time, SessionState::LoggedOut);
+                continue;
+            }
+            self.forget(&key);
+            self.revoked.insert(key);
         }
         result
     }
 
     fn report_by_event(&mut self, event: &Event) -> Applied {
         let Some(token) = &event.token else { return Applied::Refused(Refusal::UnknownDevice) };
-        let is_late = |device: &Device| {
+        let key = (event.user_id.clone(), event.device_id.clone());
+        let at = event.event_time.min(self.now);
+        if let Some(device) = self.rows.get(&key) {
             let newer_report = device.binding.as_ref().is_some_and(|binding| binding.reported_at > event.event_time);
-            newer_report || (!device.state.is_live() && device.event_time > event.event_time)
-        };
-        if self.get(&event.user_id, &event.device_id).is_some_and(is_late) {
-            return Applied::Stale;
+            let is_live = device.state.is_live();
+            let is_over =
+                if is_live { self.is_held_later(&key, token, at) } else { device.event_time > event.event_time };
+            if newer_report || is_over {
+                return Applied::Stale;
+            }
+            let was_told = |binding: &Binding| {
+                (binding.certificate_id, &binding.token, binding.reported_at)
+                    == (token.certificate_id, &token.token, at)
+            };
+            if is_live && device.binding.as_ref().is_some_and(was_told) {
+                return Applied::Applied; // what came since, also at the same time, stays
+            }
         }
-        self.report(&event.user_id, &event.device_id, event.platform, token, event.event_time.min(self.now));
+        self.report(&event.user_id, &event.device_id, event.platform, token, at);
         Applied::Applied
     }
 

@@ -251,10 +251,10 @@ fn every_event_in_every_state() {
     let table = [
         (E::Login, [Some(Foreground); 6]),
         (E::Foreground, live(Foreground)),
-        (E::Reconnect, live(Foreground)),
+        (E::Reconnect, [Some(Foreground), Some(Foreground), Some(Foreground), None, None, Some(Foreground)]),
         (E::Background, live(Background)),
         (E::Disconnect, live(Killed)),
-        (E::Heartbeat, [Some(Foreground), Some(Background), Some(Foreground), None, None, None]),
+        (E::Heartbeat, [Some(Foreground), Some(Background), Some(Background), None, None, None]),
         (E::Read, [Some(Foreground), Some(Background), Some(Killed), None, None, None]),
         // Who is out already stays out as he is.
         (E::Logout, [LoggedOut, LoggedOut, LoggedOut, LoggedOut, Kicked, Expired].map(Some)),
@@ -270,15 +270,19 @@ fn every_event_in_every_state() {
             let after = devices.get("alice", "phone").unwrap();
             assert_eq!(after.state, expected.unwrap_or(state), "{kind:?} in {state:?}");
             if expected.is_none() {
-                assert_eq!(devices.changed().count(), 0, "{kind:?} in {state:?}");
+                // That the link was lost is remembered for a login that is told later.
+                let remembered = Device { disconnected_at: after.disconnected_at, ..row.clone() };
+                assert_eq!(after, &remembered, "{kind:?} in {state:?}");
+                assert_eq!(after.disconnected_at, (kind == E::Disconnect).then_some(at(1)), "{kind:?} in {state:?}");
             }
             // The same once more changes nothing.
             let mut again = Devices::new([after.clone()], at(300), &SETTINGS);
             apply(&mut again, &event("alice", "phone", kind, 1));
             assert_eq!(again.changed().count(), 0, "{kind:?} in {state:?}, repeated");
-            // One that is older than what is known does not count.
+            // One that is older than what is known does not count; but what was read stays read.
             let mut late = Devices::new([row], at(300), &SETTINGS);
-            assert_eq!(apply(&mut late, &event("alice", "phone", kind, -1)), Applied::Stale, "{kind:?} in {state:?}");
+            let expected = if kind == E::Read { Applied::Applied } else { Applied::Stale };
+            assert_eq!(apply(&mut late, &event("alice", "phone", kind, -1)), expected, "{kind:?} in {state:?}");
             assert_eq!(late.changed().count(), 0);
         }
     }
@@ -352,7 +356,7 @@ fn a_heartbeat_soon_after_another_is_not_written_and_revives_a_killed_session() 
     assert_eq!(soon.changed().count(), 1);
     apply(&mut soon, &event("alice", "phone", EventType::Disconnect, 241));
     apply(&mut soon, &event("alice", "phone", EventType::Heartbeat, 250));
-    assert_eq!(state(&soon, "alice", "phone").0, SessionState::Foreground);
+    assert_eq!(state(&soon, "alice", "phone").0, SessionState::Background, "where the app is nobody said");
 }
 
 #[test]
@@ -464,4 +468,290 @@ fn a_deleted_user_is_forgotten_and_a_newer_account_of_the_name_is_not() {
     assert!(devices.revoked().any(|key| key.1 == "phone"));
     assert_eq!(apply(&mut devices, &event("alice", "", EventType::UserDeleted, 60)), Applied::Applied);
     assert_eq!((devices.deleted().count(), devices.changed().count()), (2, 0));
+}
+
+fn report(user: &str, device: &str, seconds: i64, with: &str) -> Event {
+    Event { token: Some(token(with)), ..event(user, device, EventType::TokenReport, seconds) }
+}
+
+fn bound(devices: &Devices<'_>, user: &str, device: &str) -> (String, BindingStatus, DateTime<Utc>) {
+    let binding = devices.get(user, device).unwrap().binding.clone().unwrap();
+    (binding.token, binding.status, binding.reported_at)
+}
+
+#[test]
+fn a_login_told_again_does_not_bring_back_the_token_it_came_with() {
+    for since in [2, 0] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "phone", 0, "t1"));
+        apply(&mut stored, &report("alice", "phone", since, "t2"));
+        let mut again = later(&stored, 300);
+        assert_eq!(apply(&mut again, &login("alice", "phone", 0, "t1")), Applied::Applied);
+        assert_eq!(again.changed().count(), 0, "the report came {since} s after the login");
+        assert_eq!(bound(&again, "alice", "phone"), ("t2".to_owned(), BindingStatus::Active, at(since)));
+    }
+    for status in [BindingStatus::Invalid, BindingStatus::Muted, BindingStatus::Detached, BindingStatus::Superseded] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "phone", 0, "t"));
+        stored.set_binding_status(&("alice".to_owned(), "phone".to_owned()), status);
+        let mut again = later(&stored, 300);
+        apply(&mut again, &login("alice", "phone", 0, "t"));
+        apply(&mut again, &report("alice", "phone", 0, "t"));
+        assert_eq!(again.changed().count(), 0, "{status:?}");
+    }
+}
+
+#[test]
+fn a_report_told_late_takes_a_token_from_nobody_who_reported_it_later() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "old", 0, "t0"));
+    apply(&mut devices, &login("bob", "new", 8, "t"));
+    assert_eq!(apply(&mut devices, &report("alice", "old", 5, "t")), Applied::Stale);
+    assert_eq!(bound(&devices, "alice", "old"), ("t0".to_owned(), BindingStatus::Active, at(0)));
+    assert_eq!(bound(&devices, "bob", "new"), ("t".to_owned(), BindingStatus::Active, at(8)));
+    assert_eq!(
+        apply(&mut devices, &report("alice", "old", 8, "t")),
+        Applied::Applied,
+        "at the same time the later counts"
+    );
+    assert_eq!(bound(&devices, "bob", "new").1, BindingStatus::Superseded);
+}
+
+#[test]
+fn a_login_told_late_takes_a_token_from_nobody_who_reported_it_later() {
+    let mut devices = devices();
+    apply(&mut devices, &login("bob", "his", 1, "t0"));
+    apply(&mut devices, &report("bob", "his", 8, "t"));
+    assert_eq!(apply(&mut devices, &login("alice", "hers", 5, "t")), Applied::Applied);
+    assert_eq!(state(&devices, "alice", "hers"), (SessionState::Foreground, Some(BindingStatus::Superseded)));
+    assert_eq!(state(&devices, "bob", "his"), (SessionState::Foreground, Some(BindingStatus::Active)));
+}
+
+#[test]
+fn a_login_under_an_old_device_id_told_again_leaves_the_token_with_the_new_one() {
+    for seconds in [10, 0] {
+        let mut stored = devices();
+        apply(&mut stored, &login("alice", "old-id", 0, "t"));
+        apply(&mut stored, &login("alice", "new-id", seconds, "t"));
+        let mut again = later(&stored, 300);
+        apply(&mut again, &login("alice", "old-id", 0, "t"));
+        assert_eq!(again.changed().count(), 0);
+        assert_eq!(bound(&again, "alice", "new-id").1, BindingStatus::Active);
+        assert_eq!(bound(&again, "alice", "old-id").1, BindingStatus::Superseded);
+    }
+}
+
+#[test]
+fn a_login_told_late_brings_the_newer_report_that_waits_to_life() {
+    let mut devices = devices();
+    apply(&mut devices, &report("alice", "phone", 8, "t2"));
+    apply(&mut devices, &login("alice", "phone", 5, "t1"));
+    assert_eq!(bound(&devices, "alice", "phone"), ("t2".to_owned(), BindingStatus::Active, at(8)));
+    apply(&mut devices, &event("alice", "phone", EventType::Logout, 9));
+    apply(&mut devices, &report("alice", "phone", 9, "t3"));
+    apply(&mut devices, &login("alice", "phone", 10, "t4"));
+    assert_eq!(bound(&devices, "alice", "phone"), ("t4".to_owned(), BindingStatus::Active, at(10)));
+}
+
+#[test]
+fn the_end_of_a_session_that_is_told_before_its_login_counts() {
+    use SessionState::{Kicked, LoggedOut};
+    for (platform, kind, expected) in [
+        (Platform::Android, EventType::Logout, LoggedOut),
+        (Platform::Android, EventType::Kicked, Kicked),
+        (Platform::Web, EventType::Logout, LoggedOut),
+        (Platform::Web, EventType::Disconnect, LoggedOut),
+    ] {
+        let on = |event: Event| Event { platform, ..event };
+        let mut devices = devices();
+        assert_eq!(apply(&mut devices, &on(event("alice", "d", kind, 3))), Applied::Applied, "{kind:?}");
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 1, "t"))), Applied::Stale, "{kind:?}");
+        assert_eq!(state(&devices, "alice", "d"), (expected, None));
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 4, "t"))), Applied::Applied);
+        assert_eq!(state(&devices, "alice", "d").0, SessionState::Foreground);
+    }
+    let mut devices = devices();
+    let kick = Event { kicked_devices: vec!["other".to_owned()], ..event("alice", "phone", EventType::Kicked, 3) };
+    assert_eq!(apply(&mut devices, &kick), Applied::Refused(Refusal::UnknownDevice));
+    assert_eq!(devices.changed().count(), 0, "a list of names makes no devices");
+}
+
+#[test]
+fn a_device_of_which_only_an_end_was_heard_is_forgotten_when_older_logins_are_refused() {
+    let mut devices = devices();
+    apply(&mut devices, &event("alice", "phone", EventType::Logout, 0));
+    let week = MAX_AGE.num_seconds();
+    assert_eq!(later(&devices, week).deleted().count(), 0);
+    let mut forgotten = later(&devices, week + 1);
+    assert_eq!(forgotten.deleted().count(), 1);
+    apply(&mut forgotten, &login("alice", "phone", week, "t"));
+    assert_eq!((forgotten.deleted().count(), forgotten.changed().count()), (0, 1));
+}
+
+#[test]
+fn a_row_made_for_a_login_that_does_not_count_is_deleted_again() {
+    let mut stored = devices();
+    apply(&mut stored, &login("bob", "phone", 20, "t"));
+    let made = Device::unknown("alice", "phone", Platform::Android);
+    let mut devices = Devices::new([stored.get("bob", "phone").unwrap().clone(), made], at(300), &SETTINGS);
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 10, "t")), Applied::Stale);
+    assert_eq!((devices.deleted().count(), devices.changed().count()), (1, 0));
+}
+
+#[test]
+fn a_login_told_after_its_successor_on_the_phone_has_left_changes_nothing() {
+    let mut devices = devices();
+    apply(&mut devices, &login("bob", "phone", 20, "t"));
+    apply(&mut devices, &event("bob", "phone", EventType::Logout, 30));
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 10, "t")), Applied::Stale);
+    assert!(devices.get("alice", "phone").is_none());
+    assert_eq!(apply(&mut devices, &login("alice", "phone", 25, "t")), Applied::Applied, "the phone was hers again");
+}
+
+#[test]
+fn a_login_and_a_logout_begin_the_unread_count_anew() {
+    let unread = |devices: &Devices<'_>| devices.get("alice", "phone").unwrap().unread;
+    let told = |kind, seconds, unread| Event { unread, ..event("alice", "phone", kind, seconds) };
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    for end in [EventType::Disconnect, EventType::Logout, EventType::Kicked] {
+        apply(&mut devices, &told(EventType::Login, 0, None));
+        apply(&mut devices, &told(EventType::Background, 1, Some(5)));
+        apply(&mut devices, &told(end, 2, None));
+        assert_eq!(unread(&devices), (end == EventType::Disconnect).then_some(5), "{end:?}");
+        apply(&mut devices, &told(EventType::Login, 3, None));
+        assert_eq!(unread(&devices), None, "{end:?}");
+        devices = self::devices();
+    }
+    apply(&mut devices, &told(EventType::Login, 0, Some(2)));
+    assert_eq!(unread(&devices), Some(2));
+    apply(&mut devices, &told(EventType::Read, 1, Some(1)));
+    apply(&mut devices, &told(EventType::Login, 0, Some(2)));
+    assert_eq!(unread(&devices), Some(1), "told again, it changes nothing");
+}
+
+#[test]
+fn what_is_made_anew_and_deleted_within_a_batch_is_deleted() {
+    let mut stored = devices();
+    apply(&mut stored, &login("alice", "phone", 0, "t"));
+    let mut reported = devices();
+    reported.report_token("alice", "phone", Platform::Android, &token("t"));
+    for mut devices in [later(&stored, 300), later(&reported, 2_000)] {
+        apply(&mut devices, &event("alice", "", EventType::UserDeleted, 1));
+        apply(&mut devices, &login("alice", "phone", 2, "t"));
+        apply(&mut devices, &event("alice", "", EventType::UserDeleted, 3));
+        assert!(devices.get("alice", "phone").is_none());
+        assert_eq!((devices.deleted().count(), devices.changed().count()), (1, 0));
+    }
+}
+
+#[test]
+fn a_reconnect_after_a_session_that_nobody_ended_is_a_login() {
+    let week = 7 * 86_400;
+    let mut devices = Devices::new([], at(300), &SINGLE);
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 1));
+    let mut expired = later(&devices, 2 + week);
+    let web = |kind, seconds| Event { platform: Platform::Web, ..event("alice", "web", kind, seconds) };
+    apply(&mut expired, &web(EventType::Login, week - 5));
+    assert_eq!(apply(&mut expired, &event("alice", "phone", EventType::Reconnect, week)), Applied::Applied);
+    assert_eq!(state(&expired, "alice", "phone"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    assert_eq!(state(&expired, "alice", "web").0, SessionState::Kicked, "it takes its place as a login does");
+    assert_eq!(expired.get("alice", "phone").unwrap().login_at, Some(at(week)));
+
+    let mut devices = self::devices();
+    assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 0)), Applied::Refused(Refusal::UnknownDevice));
+    for end in [EventType::Disconnect, EventType::Logout] {
+        apply(&mut devices, &web(EventType::Login, 0));
+        apply(&mut devices, &web(end, 1));
+        assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 0)), Applied::Stale);
+        assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 2)), Applied::Applied, "{end:?}");
+        assert_eq!(state(&devices, "alice", "web").0, SessionState::Foreground);
+        devices = self::devices();
+    }
+    apply(&mut devices, &web(EventType::Login, 0));
+    apply(&mut devices, &web(EventType::Kicked, 1));
+    assert_eq!(apply(&mut devices, &web(EventType::Reconnect, 2)), Applied::Refused(Refusal::NotLoggedIn));
+}
+
+#[test]
+fn a_heartbeat_of_a_killed_session_leaves_its_unread_count() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &Event { unread: Some(4), ..event("alice", "phone", EventType::Background, 1) });
+    apply(&mut devices, &event("alice", "phone", EventType::Disconnect, 2));
+    let mut back = later(&devices, 300);
+    apply(&mut back, &event("alice", "phone", EventType::Heartbeat, 10));
+    assert_eq!(state(&back, "alice", "phone").0, SessionState::Background);
+    assert_eq!((back.get("alice", "phone").unwrap().unread, back.recounted().count()), (Some(4), 0));
+}
+
+#[test]
+fn a_token_reported_after_its_user_was_deleted_waits_for_the_new_account() {
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &report("alice", "phone", 10, "t2"));
+    apply(&mut devices, &report("alice", "tablet", 10, "t3"));
+    assert_eq!(apply(&mut devices, &event("alice", "", EventType::UserDeleted, 5)), Applied::Stale);
+    for device in ["phone", "tablet"] {
+        assert_eq!(state(&devices, "alice", device), (SessionState::LoggedOut, Some(BindingStatus::Pending)));
+    }
+    assert!(devices.revoked().any(|key| key.1 == "phone"));
+}
+
+#[test]
+fn a_disconnect_that_is_told_before_its_login_counts() {
+    for (platform, expected) in [(Platform::Android, SessionState::Killed), (Platform::Web, SessionState::LoggedOut)] {
+        let on = |event: Event| Event { platform, ..event };
+        let mut devices = devices();
+        apply(&mut devices, &on(login("alice", "d", 0, "t")));
+        apply(&mut devices, &on(event("alice", "d", EventType::Logout, 1)));
+        let lost = apply(&mut devices, &on(event("alice", "d", EventType::Disconnect, 5)));
+        assert_eq!(lost, Applied::Refused(Refusal::NotLoggedIn));
+        let mut devices = later(&devices, 300);
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 3, "t"))), Applied::Applied);
+        assert_eq!((state(&devices, "alice", "d").0, devices.get("alice", "d").unwrap().event_time), (expected, at(5)));
+        assert_eq!(apply(&mut devices, &on(login("alice", "d", 7, "t"))), Applied::Applied);
+        assert_eq!(state(&devices, "alice", "d"), (SessionState::Foreground, Some(BindingStatus::Active)));
+    }
+    let mut unknown = devices();
+    let lost = apply(&mut unknown, &event("alice", "phone", EventType::Disconnect, 5));
+    assert_eq!(lost, Applied::Refused(Refusal::UnknownDevice));
+    let mut unknown = later(&unknown, 300);
+    apply(&mut unknown, &login("alice", "phone", 3, "t"));
+    assert_eq!(state(&unknown, "alice", "phone"), (SessionState::Killed, Some(BindingStatus::Active)));
+}
+
+#[test]
+fn a_disconnect_of_a_login_that_is_over_says_nothing_of_the_next() {
+    let with_seq = |event: Event, seq| Event { login_seq: Some(seq), ..event };
+    for (seq, expected) in [(1, SessionState::Foreground), (2, SessionState::Killed)] {
+        let mut devices = devices();
+        apply(&mut devices, &with_seq(login("alice", "phone", 0, "t"), 1));
+        apply(&mut devices, &with_seq(event("alice", "phone", EventType::Logout, 1), 1));
+        apply(&mut devices, &with_seq(event("alice", "phone", EventType::Disconnect, 5), seq));
+        apply(&mut devices, &with_seq(login("alice", "phone", 3, "t"), 2));
+        assert_eq!(state(&devices, "alice", "phone").0, expected, "number {seq}");
+    }
+}
+
+#[test]
+fn the_newest_unread_count_holds_whatever_was_told_first() {
+    let unread = |devices: &Devices<'_>, device| devices.get("alice", device).unwrap().unread;
+    let read = |seconds, unread| Event { unread: Some(unread), ..event("alice", "desk", EventType::Read, seconds) };
+    let mut devices = devices();
+    apply(&mut devices, &login("alice", "phone", 0, "t"));
+    apply(&mut devices, &login("alice", "desk", 0, "t2"));
+    apply(&mut devices, &event("alice", "desk", EventType::Logout, 20));
+    assert_eq!(apply(&mut devices, &read(21, 9)), Applied::Refused(Refusal::NotLoggedIn));
+    assert_eq!(apply(&mut devices, &read(10, 3)), Applied::Applied, "it was read before");
+    assert_eq!(apply(&mut devices, &read(8, 5)), Applied::Applied);
+    let background = Event { unread: Some(7), ..event("alice", "phone", EventType::Background, 9) };
+    assert_eq!(apply(&mut devices, &background), Applied::Applied);
+    assert_eq!(unread(&devices, "phone"), Some(3));
+    let mut again = later(&devices, 300);
+    apply(&mut again, &read(10, 3));
+    assert_eq!((again.changed().count(), again.recounted().count()), (0, 0));
+    apply(&mut devices, &event("alice", "phone", EventType::Foreground, 11));
+    assert_eq!(unread(&devices, "phone"), Some(0));
 }

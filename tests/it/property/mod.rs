@@ -84,7 +84,7 @@ async fn two_servers_do_what_the_model_says_in_every_order_of_events(pool: PgPoo
 #[sqlx::test(migrator = "rouse::MIGRATOR")]
 async fn a_model_that_forgets_a_rule_is_told_apart(pool: PgPool) {
     let pair = Pair::start(pool).await;
-    for forgotten in [Forgotten::Kicks, Forgotten::TokensMove, Forgotten::LateLogouts] {
+    for forgotten in [Forgotten::Kicks, Forgotten::TokensMove, Forgotten::NewerReports, Forgotten::LateLogouts] {
         let result = run_all(&pair, 1, 48, Some(forgotten)).await;
         assert!(result.is_err(), "{forgotten:?} was not missed");
     }

@@ -39,6 +39,8 @@ struct Device {
     at: i64,
     login_seq: Option<i64>,
     login_at: i64,
+    /// The newest disconnect that was told while nobody was logged in.
+    lost_at: i64,
     held: Option<Held>,
 }
 
@@ -57,6 +59,7 @@ pub(super) type View = [[Option<Seen>; DEVICES]; USERS];
 pub(super) enum Forgotten {
     Kicks,
     TokensMove,
+    NewerReports,
     LateLogouts,
 }
 
@@ -110,7 +113,7 @@ pub(super) fn is_pushed_to(seen: Seen) -> bool {
 impl Device {
     fn new(platform: Platform) -> Self {
         let state = SessionState::LoggedOut;
-        Self { platform, state, at: i64::MIN, login_seq: None, login_at: i64::MIN, held: None }
+        Self { platform, state, at: i64::MIN, login_seq: None, login_at: i64::MIN, lost_at: i64::MIN, held: None }
     }
 
     /// A newer thing was told of it before: the login sequence decides, else the time.
@@ -123,6 +126,21 @@ impl Device {
 
     fn seen(self) -> Seen {
         Seen { state: self.state, binding: self.held.map(|held| (held.token, held.status)) }
+    }
+
+    /// The token that a login gives it, and when that was reported: the login's own or the one that waits, the newer of
+    /// them. None where a session that goes on holds a newer one, or this same login was heard before.
+    fn brought(&self, told: &Told, taken_at: i64) -> Option<(usize, i64)> {
+        let at = told.at.min(taken_at);
+        let own = told.token.map(|token| (token, at));
+        match self.held {
+            Some(held) if held.status == BindingStatus::Pending && (own.is_none() || held.reported > at) => {
+                Some((held.token, held.reported.max(at)))
+            }
+            Some(held) if is_live(self.state) && held.reported > at => None,
+            Some(held) if is_live(self.state) && self.login_at == told.at && held.reported == at => None,
+            _ => own,
+        }
     }
 
     fn serves(&self, token: usize) -> bool {
@@ -169,14 +187,6 @@ impl Model {
         blends
     }
 
-    /// Devices become known when a call names them with a login or a token, whatever comes of it: to be called before it.
-    pub(super) fn meet(&mut self, told: &Told) {
-        let made = matches!(told.what, What::Report | What::Event(EventType::Login | EventType::TokenReport));
-        if made {
-            self.devices[told.user][told.device].get_or_insert(Device::new(told.platform));
-        }
-    }
-
     /// One thing is told at a moment.
     pub(super) fn hear(&mut self, told: &Told, now: i64) -> Answer {
         use EventType as E;
@@ -187,16 +197,22 @@ impl Model {
                 self.kick(told)
             }
             What::Event(E::TokenReport) => self.token_report(told, taken_at),
-            What::Event(E::Read) => self.sign_of_life(told, |_| {}),
+            // What was read stays read, also where the session is over since.
+            What::Event(E::Read) => match self.devices[told.user][told.device] {
+                Some(this) if this.at > i64::MIN && (is_live(this.state) || told.at < this.at) => Answer::Applied,
+                _ => Answer::Refused,
+            },
             What::Event(E::Heartbeat) => self.sign_of_life(told, |device| {
+                // The link is up; where the app is nobody said.
                 if device.state == SessionState::Killed {
-                    device.state = SessionState::Foreground;
+                    device.state = SessionState::Background;
                     device.at = told.at;
                     device.login_seq = told.login_seq.max(device.login_seq);
                 }
             }),
             What::Event(E::UserDeleted) => self.forget(told),
-            What::Event(kind) => self.happen(told.user, told.device, kind, told.at, told.login_seq),
+            What::Event(E::Reconnect) if self.lost_its_link(told) => self.login(told, taken_at),
+            What::Event(kind) => self.happen(told, told.device, kind, told.login_seq),
             What::Report => {
                 self.report(told, taken_at);
                 let device = self.devices[told.user][told.device];
@@ -233,13 +249,12 @@ impl Model {
         if this.is_past(told.at, told.login_seq) {
             return Answer::Stale;
         }
-        // The one it brings, or the one that waits for it.
-        let pending = this.held.filter(|held| held.status == BindingStatus::Pending).map(|held| held.token);
-        let token = told.token.or(pending);
-        // Another user came after on this phone, or with this token.
+        let brought = this.brought(told, taken_at);
+        // Another user came after on this phone, whether gone again or not, or is there with this token.
         let is_history = self.others(told.user, told.device).any(|(user, device, other)| {
-            let is_same_phone = device == told.device || token.is_some_and(|token| other.serves(token));
-            user != told.user && is_live(other.state) && other.at > told.at && is_same_phone
+            let is_same_phone = device == told.device || brought.is_some_and(|(token, _)| other.serves(token));
+            let is_later = is_live(other.state) && other.at > told.at && is_same_phone;
+            user != told.user && (is_later || (device == told.device && other.login_at > told.at))
         });
         if is_history {
             return Answer::Stale;
@@ -255,10 +270,11 @@ impl Model {
             at: told.at,
             login_seq: told.login_seq.or(this.login_seq),
             login_at: told.at,
+            lost_at: i64::MIN,
             held: this.held,
         });
-        if let Some(token) = token {
-            for (user, device) in self.give(told.user, told.device, token, told.at.min(taken_at)) {
+        if let Some((token, reported)) = brought {
+            for (user, device) in self.give(told.user, told.device, token, reported) {
                 // Whoever had the token, and is another user, is not on this phone any more.
                 if let Some(other) = self.devices[user][device].as_mut().filter(|other| is_live(other.state))
                     && user != told.user
@@ -268,13 +284,22 @@ impl Model {
             }
         }
         self.make_room(told);
+        // Its link is lost again: that was told before.
+        if this.lost_at > told.at && self.devices[told.user][told.device].is_some_and(|this| is_live(this.state)) {
+            self.happen(&Told { at: this.lost_at, ..told.clone() }, told.device, EventType::Disconnect, None);
+        }
         Answer::Applied
     }
 
-    /// A live token serves one device. Answers who lost it.
+    /// A live token serves one device: the one that reported it last. Answers who lost it.
     fn give(&mut self, user: usize, device: usize, token: usize, reported: i64) -> Vec<(usize, usize)> {
         let mut losers = Vec::new();
-        if self.forgotten != Some(Forgotten::TokensMove) {
+        let status = if self.is_held_later(user, device, token, reported) {
+            BindingStatus::Superseded
+        } else {
+            BindingStatus::Active
+        };
+        if status == BindingStatus::Active && self.forgotten != Some(Forgotten::TokensMove) {
             for (user, device, other) in self.others(user, device).filter(|(_, _, other)| other.serves(token)) {
                 other.held = other.held.map(|held| Held { status: BindingStatus::Superseded, ..held });
                 losers.push((user, device));
@@ -285,10 +310,19 @@ impl Model {
             let is_unchanged =
                 this.held.is_some_and(|held| held.token == token && held.status == BindingStatus::Active);
             if !is_unchanged {
-                this.held = Some(Held { token, status: BindingStatus::Active, reported });
+                let reported = this.held.map_or(reported, |held| held.reported.max(reported));
+                this.held = Some(Held { token, status, reported });
             }
         }
         losers
+    }
+
+    /// Another device reported this token after that.
+    fn is_held_later(&mut self, user: usize, device: usize, token: usize, reported: i64) -> bool {
+        !matches!(self.forgotten, Some(Forgotten::TokensMove | Forgotten::NewerReports))
+            && self
+                .others(user, device)
+                .any(|(_, _, other)| other.serves(token) && other.held.is_some_and(|held| held.reported > reported))
     }
 
     /// The policy: who logged in last stays; of two at the same time, who was heard of last.
@@ -316,7 +350,7 @@ impl Model {
             let is_of_platform = told.kicked_platforms.contains(&known.platform) && is_live(known.state);
             if told.kicked_devices.contains(&device) || is_of_platform {
                 // The number of the login is the staying device's.
-                let answer = self.happen(told.user, device, EventType::Kicked, told.at, None);
+                let answer = self.happen(told, device, EventType::Kicked, None);
                 if answer == Answer::Applied || best == Answer::Refused {
                     best = answer;
                 }
@@ -325,20 +359,45 @@ impl Model {
         best
     }
 
+    /// A desktop or web session that lost its link is logged out, though nobody left.
+    fn lost_its_link(&self, told: &Told) -> bool {
+        self.devices[told.user][told.device].is_some_and(|this| {
+            let is_desk = !Policy::Triple.excludes(this.platform, Platform::Android);
+            is_desk && this.state == SessionState::LoggedOut && this.at > i64::MIN
+        })
+    }
+
     /// Everything that needs a session, and its ends.
-    fn happen(&mut self, user: usize, device: usize, kind: EventType, at: i64, login_seq: Option<i64>) -> Answer {
-        let forgotten = self.forgotten;
-        let Some(this) = &mut self.devices[user][device] else { return Answer::Refused };
-        let is_end = matches!(kind, EventType::Logout | EventType::Kicked);
+    fn happen(&mut self, told: &Told, device: usize, kind: EventType, login_seq: Option<i64>) -> Answer {
+        let (forgotten, at) = (self.forgotten, told.at);
+        let known = self.devices[told.user][device];
+        let platform = known.map_or(told.platform, |known| known.platform);
+        let is_phone = Policy::Triple.excludes(platform, Platform::Android);
+        let is_unheard_of = known.is_none_or(|known| known.at == i64::MIN);
+        let is_end = matches!(kind, EventType::Logout | EventType::Kicked)
+            || (kind == EventType::Disconnect && !is_phone && is_unheard_of);
+        // An end that is told first counts too: the login before it is over. Lists make nothing known.
+        if known.is_none() && (device != told.device || !(is_end || kind == EventType::Disconnect)) {
+            return Answer::Refused;
+        }
+        let this = self.devices[told.user][device].get_or_insert(Device::new(platform));
         if this.is_past(at, login_seq) && !(forgotten == Some(Forgotten::LateLogouts) && is_end) {
             return Answer::Stale;
         }
         if !is_live(this.state) && !is_end {
+            let is_of_another = login_seq.zip(this.login_seq).is_none_or(|(told, known)| told > known);
+            if kind == EventType::Disconnect && is_of_another {
+                this.lost_at = this.lost_at.max(at);
+            }
             return Answer::Refused;
         }
         this.login_seq = login_seq.max(this.login_seq);
-        let is_phone = Policy::Triple.excludes(this.platform, Platform::Android);
         match kind {
+            _ if is_unheard_of => {
+                let is_kick = kind == EventType::Kicked;
+                this.state = if is_kick { SessionState::Kicked } else { SessionState::LoggedOut };
+                this.at = at;
+            }
             // Who is out already stays out as he is.
             _ if !is_live(this.state) => this.at = at,
             EventType::Logout => this.end(SessionState::LoggedOut, at),
@@ -367,8 +426,15 @@ impl Model {
     fn forget(&mut self, told: &Told) -> Answer {
         let mut answer = Answer::Applied;
         for device in &mut self.devices[told.user] {
-            if device.is_some_and(|known| known.at > told.at) {
+            let Some(known) = device else { continue };
+            let waits = |held: Held| holds(held.status) || held.status == BindingStatus::Pending;
+            if known.at > told.at {
                 answer = Answer::Stale;
+            } else if known.held.is_some_and(|held| waits(held) && held.reported > told.at) {
+                answer = Answer::Stale;
+                if is_live(known.state) {
+                    known.end(SessionState::LoggedOut, told.at);
+                }
             } else {
                 *device = None;
             }
@@ -377,14 +443,20 @@ impl Model {
     }
 
     fn token_report(&mut self, told: &Told, taken_at: i64) -> Answer {
-        let is_late = self.devices[told.user][told.device].is_some_and(|this| {
+        let reported = told.at.min(taken_at);
+        if let (Some(this), Some(token)) = (self.devices[told.user][told.device], told.token) {
             let is_newer_known = this.held.is_some_and(|held| held.reported > told.at);
-            is_newer_known || (!is_live(this.state) && this.at > told.at)
-        });
-        if is_late {
-            return Answer::Stale;
+            let is_over = !is_live(this.state) && this.at > told.at;
+            let is_elsewhere = is_live(this.state) && self.is_held_later(told.user, told.device, token, reported);
+            if is_newer_known || is_over || is_elsewhere {
+                return Answer::Stale;
+            }
+            // Told again: what came of it since stays.
+            if is_live(this.state) && this.held.is_some_and(|held| (held.token, held.reported) == (token, reported)) {
+                return Answer::Applied;
+            }
         }
-        self.report(told, told.at.min(taken_at));
+        self.report(told, reported);
         Answer::Applied
     }
 

@@ -53,44 +53,33 @@ impl Made<'_> {
             return;
         }
         for (number, call) in self.step.calls.iter().enumerate().filter(|(number, _)| done & (1 << number) == 0) {
-            // A call that has to be made again, part by part, meets its devices one by one.
-            for meets_first in [true, false] {
-                let mut next = *model;
-                if meets_first {
-                    call.told.iter().for_each(|told| next.meet(told));
-                }
-                let fits = |(told, answer): (_, &Answer)| {
-                    if !meets_first {
-                        next.meet(told);
-                    }
-                    next.hear(told, self.step.now) == *answer
-                };
-                if call.told.iter().zip(&self.answers[number]).all(fits) {
-                    self.call_by_call(&next, done | (1 << number), fitting);
-                }
-                if call.told.len() == 1 {
-                    break;
-                }
+            let mut next = *model;
+            let fits = |(told, answer): (_, &Answer)| next.hear(told, self.step.now) == *answer;
+            if call.told.iter().zip(&self.answers[number]).all(fits) {
+                self.call_by_call(&next, done | (1 << number), fitting);
             }
         }
     }
 
-    fn part_by_part(&self, model: &Model, heard: &mut Vec<usize>, mixture: &mut Mixture) {
+    fn part_by_part(&self, model: &Model, heard: &mut Vec<u32>, mixture: &mut Mixture) {
         if !mixture.known.insert((heard.clone(), *model)) {
             return;
         }
         let mut is_over = true;
         for (number, call) in self.step.calls.iter().enumerate() {
-            let part = heard[number];
-            let Some(told) = call.told.get(part) else { continue };
-            is_over = false;
-            for met in [part + 1, call.told.len()] {
+            let done = heard[number];
+            for (part, told) in call.told.iter().enumerate().filter(|(part, _)| done & (1 << part) == 0) {
+                is_over = false;
+                // What makes no row may have looked before another call made it, though the parts before it came after.
+                let is_early = (0..part).any(|earlier| done & (1 << earlier) == 0);
+                if is_early && told.makes_known() {
+                    continue;
+                }
                 let mut next = *model;
-                call.told[part..met].iter().for_each(|told| next.meet(told));
                 mixture.answers.insert((number, part, next.hear(told, self.step.now)));
-                heard[number] += 1;
+                heard[number] = done | (1 << part);
                 self.part_by_part(&next, heard, mixture);
-                heard[number] -= 1;
+                heard[number] = done;
             }
         }
         if is_over {
@@ -102,7 +91,7 @@ impl Made<'_> {
 /// What all orders of the parts come to.
 #[derive(Default)]
 struct Mixture {
-    known: HashSet<(Vec<usize>, Model)>,
+    known: HashSet<(Vec<u32>, Model)>,
     outcomes: HashSet<Model>,
     /// By call and part.
     answers: HashSet<(usize, usize, Answer)>,

@@ -83,6 +83,19 @@ impl Pair {
     }
 }
 
+/// A clock that shows one time only: whatever is taken as now in a step has the same, in whatever order it is written.
+fn standing_at(time: DateTime<Utc>) -> Clock {
+    loop {
+        let clock = Clock::starting_at(time - TimeDelta::microseconds(20));
+        let shown = std::iter::repeat_with(|| clock.now()).find(|now| *now >= time);
+        // It never goes back.
+        clock.advance(TimeDelta::days(-1));
+        if shown == Some(time) {
+            return clock;
+        }
+    }
+}
+
 fn certificate_id(app_id: i64, of_vendor: i64) -> i64 {
     (app_id - FIRST_APP + 2) * 10_000 + of_vendor
 }
@@ -148,9 +161,11 @@ impl Stage<'_> {
             return Ok(vec![Answer::Heard]);
         }
         // Of its own for each call: the same sequence meets the same time, however fast it goes.
-        let clock = Clock::starting_at(self.time(now + 1));
+        let clock = standing_at(self.time(now + 1));
         let told: Vec<Change> = call.told.iter().map(|told| self.change(told)).collect();
-        let changed = sessions::apply(server.database(), server.dispatcher(), &clock, self.app, &told).await?;
+        let changed =
+            sessions::apply(server.database(), server.directory(), server.dispatcher(), &clock, self.app, &told)
+                .await?;
         let answer = |changed: &Changed| match changed {
             Changed::Event(Applied::Applied) => Answer::Applied,
             Changed::Event(Applied::Stale) => Answer::Stale,

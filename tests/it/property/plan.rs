@@ -46,6 +46,21 @@ pub(super) struct Told {
     pub(super) kicked_platforms: Vec<Platform>,
 }
 
+impl Told {
+    /// Its device becomes known by it.
+    pub(super) fn makes_known(&self) -> bool {
+        match self.what {
+            What::Event(EventType::Kicked) => self.kicked_devices.is_empty() && self.kicked_platforms.is_empty(),
+            What::Event(kind) => {
+                use EventType::{Disconnect, Login, Logout, TokenReport};
+                matches!(kind, Login | Logout | Disconnect | TokenReport)
+            }
+            What::Report => true,
+            What::Unbind | What::Verdict(_) => false,
+        }
+    }
+}
+
 /// Several things told to one instance at once.
 #[derive(Debug, Clone)]
 pub(super) struct Call {

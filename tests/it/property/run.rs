@@ -134,7 +134,6 @@ fn describe(possible: &HashSet<Model>, step: &Step) -> String {
         let mut next = *model;
         let mut answers = Vec::new();
         for call in &step.calls {
-            call.told.iter().for_each(|told| next.meet(told));
             answers.push(call.told.iter().map(|told| next.hear(told, step.now)).collect::<Vec<_>>());
         }
         let (before, after) = (table(&model.view()), table(&next.view()));
