@@ -16,6 +16,7 @@ mod examples;
 mod explain;
 mod faults;
 mod hosts;
+mod loadtest;
 mod offline_push_info;
 mod openapi;
 mod outcomes;
