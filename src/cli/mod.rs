@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod key;
+mod loadtest;
 mod migrate;
 mod openapi;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run stand-in vendor servers
     Simulate(Box<simulate::SimulateArgs>),
+    /// Measure the server under load, with a database, a server and simulated vendors of its own
+    Loadtest(Box<loadtest::LoadtestArgs>),
     /// Work with API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -69,6 +72,7 @@ async fn execute(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Openapi => return openapi::run(),
         Command::Simulate(options) => return simulate::run(*options).await.map_err(Into::into),
+        Command::Loadtest(options) => return loadtest::run(*options).await,
         _ => {}
     }
     let mut settings = Settings::load(arguments.config.as_deref())?;
@@ -87,7 +91,7 @@ async fn execute(arguments: Arguments) -> Outcome {
         Command::Migrate => migrate::run(&settings).await,
         Command::Demo(options) => demo::run(settings, options).await,
         Command::Key(command) => key::run(&settings, command).await,
-        Command::Openapi | Command::Simulate(_) | Command::Config(_) => Ok(()),
+        Command::Openapi | Command::Simulate(_) | Command::Loadtest(_) | Command::Config(_) => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | call | does |
 //! |---|---|
-//! | `GET /_sim/state` | counters, faults, marked tokens |
+//! | `GET /_sim/state` | counters, how old deliveries were when they came, faults, marked tokens |
 //! | `GET /_sim/inbox?token=T` | what a device received and what it shows |
 //! | `GET /_sim/calls?last=N` | the newest requests (20 unless told) with headers and form |
 //! | `POST /_sim/tokens` | `{"tokens": ["t"], "state": "dead", "region": "in"}`, also `app` and `since_ms` |
@@ -121,6 +121,7 @@ fn state(desk: &Desk) -> Value {
         "vendor": desk.vendor.kind(),
         "endpoints": shared.ledger.endpoints(),
         "inbox": shared.inboxes.counts(),
+        "ages_ms": shared.inboxes.ages_ms(),
         "tokens": shared.inboxes.marked(),
         "faults": faults(desk),
         desk.vendor.kind(): desk.vendor.state(),

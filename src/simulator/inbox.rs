@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::ages::Ages;
+
 /// How many notifications one inbox keeps, the newest ones.
 const MAX_PER_TOKEN: usize = 1_000;
 /// How many tokens have an inbox; what further tokens receive is counted only.
@@ -139,6 +141,7 @@ struct State {
     deliveries: HashMap<u64, u64>,
     notify_ids: HashMap<u64, u64>,
     payloads: HashMap<u64, u64>,
+    ages: Ages,
 }
 
 /// What the vendor was told about one token.
@@ -241,6 +244,9 @@ impl Inboxes {
         let notify_id = message.notify_id.as_ref().map(|id| self.hasher.hash_one(id));
         let message = Arc::new(message);
         let mut state = self.lock();
+        if let Some(key) = &message.delivery_key {
+            state.ages.count(key, message.at_ms);
+        }
         for &(token, token_state) in targets {
             if matches!(token_state, TokenState::Dead | TokenState::Expired | TokenState::DeadLater) {
                 continue;
@@ -295,6 +301,12 @@ impl Inboxes {
             notify_ids: state.notify_ids.len() as u64,
             payloads: state.payloads.len() as u64,
         }
+    }
+
+    /// How old deliveries were when they arrived, in milliseconds with counts; where the request names a delivery by a key
+    /// that tells when it was made.
+    pub(super) fn ages_ms(&self) -> Vec<(i64, u64)> {
+        self.lock().ages.pairs()
     }
 
     /// How often something was received under this delivery key; also in counters-only mode.
@@ -441,6 +453,16 @@ mod tests {
         let received = inboxes.received("t");
         assert_eq!((received.len(), received[0].message_id.as_str(), inboxes.shown("t").len()), (1_000, "5", 1_000));
         assert_eq!(inboxes.counts().received, 1_005);
+    }
+
+    #[test]
+    fn a_delivery_whose_key_tells_its_time_is_counted_by_its_age() {
+        let inboxes = Inboxes::new(true);
+        let made = uuid::Builder::from_unix_timestamp_millis(1_000, &[0; 10]).into_uuid().to_string();
+        let keyed = Message { delivery_key: Some(made), at_ms: 1_007, ..message("3", "n") };
+        inboxes.deliver(&[("a", TokenState::Alive)], keyed);
+        inboxes.deliver(&[("a", TokenState::Alive)], message("4", "n"));
+        assert_eq!(inboxes.ages_ms(), [(7, 1)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! their order are the vendor's.
 
 mod access_tokens;
+mod ages;
 mod apns;
 mod bounded;
 mod clock;

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod apps;
 pub mod audit;
+pub mod bulk;
 pub mod certificates;
 pub mod deliveries;
 pub mod devices;

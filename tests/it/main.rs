@@ -18,6 +18,7 @@ mod explain;
 mod faults;
 mod hosts;
 mod ingest;
+mod loadtest;
 mod offline_push_info;
 mod openapi;
 mod outcomes;

@@ -341,7 +341,7 @@ fn ending(report: &Report, was_temporary: bool) -> String {
 }
 
 /// A number with `s`, `m` or `h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let parse = || {
         let unit = text.chars().last()?;
         let seconds = match unit {

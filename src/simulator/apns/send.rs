@@ -51,6 +51,7 @@ pub(super) fn send(apns: &Apns, request: &Request, apns_id: &str) -> Result<Vec<
         payload: payload.app_data(),
         notify_id: head.collapse_id.map(ToOwned::to_owned),
         delivery_key: head.apns_id.map(ToOwned::to_owned),
+        at_ms: request.at_ms,
         ..Message::default()
     };
     let message = if apns.shared.inboxes.is_counters_only() {
@@ -66,7 +67,6 @@ pub(super) fn send(apns: &Apns, request: &Request, apns_id: &str) -> Result<Vec<
             sound: payload.sound,
             thread_id: payload.thread_id,
             extras: payload.app,
-            at_ms: request.at_ms,
             expires_at_s: head.expires_at_s,
             ttl_ms: head.expires_at_s.map(|at_s| (at_s.saturating_mul(1_000) - request.at_ms).max(0)),
             push_type: head.push_type.map(ToOwned::to_owned),
