@@ -27,12 +27,15 @@ impl Pacer {
         // A thread of its own: the timer of the runtime knows whole milliseconds only.
         std::thread::Builder::new().name("pacer".to_owned()).spawn(move || {
             let mut given = 0;
+            let last = until.saturating_duration_since(begin).saturating_sub(Duration::from_nanos(1));
             while !is_over.load(Ordering::Relaxed) {
                 let now = Instant::now();
-                let due = due_by(rate, now.min(until).saturating_duration_since(begin));
+                let due = due_by(rate, now.saturating_duration_since(begin).min(last));
                 permits.add_permits(usize::try_from(due - given).unwrap_or_default());
                 given = due;
                 if now >= until {
+                    // Who is free still takes what was due a moment ago.
+                    std::thread::sleep(STEP * 10);
                     permits.close();
                     return;
                 }
@@ -88,7 +91,11 @@ mod tests {
         for number in 0..50 {
             assert_eq!(pacer.next().await, Some(begin + Duration::from_millis(number)), "due long ago");
         }
-        while pacer.next().await.is_some() {}
+        let mut others = 0;
+        while pacer.next().await.is_some() {
+            others += 1;
+        }
+        assert_eq!((others, pacer.left()), (50, 0), "none is due at the end itself");
         assert!(Instant::now() >= until);
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Raw {
     /// Calls in flight at the same time, of all vendors.
     pub(super) in_flight: usize,
     pub(super) seconds: f64,
-    /// Pushes that the vendor did not accept.
+    /// Pushes that the vendor did not accept, in the same time.
     pub(super) failed: u64,
 }
 
@@ -135,12 +135,13 @@ pub(super) async fn send(
         simulator_cpu_us: per_unit(before.simulator_us, after.simulator_us, sent),
         in_flight,
         seconds,
-        failed: sender.failed.load(Ordering::Relaxed),
+        failed: after.failed - before.failed,
     })
 }
 
 struct Reading {
     accepted: u64,
+    failed: u64,
     client_us: Option<u64>,
     simulator_us: Option<u64>,
 }
@@ -148,7 +149,8 @@ struct Reading {
 impl Reading {
     fn take(sender: &Sender, simulator: i32) -> Self {
         let accepted = sender.accepted.load(Ordering::Relaxed);
-        Self { accepted, client_us: self_us(), simulator_us: own_us(simulator) }
+        let failed = sender.failed.load(Ordering::Relaxed);
+        Self { accepted, failed, client_us: self_us(), simulator_us: own_us(simulator) }
     }
 }
 
