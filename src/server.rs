@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::api::{self, Api, Parts, FailedLogins, KeyUse};
+use crate::api::{self, Api, FailedLogins, KeyUse, Parts};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::directory::Directory;

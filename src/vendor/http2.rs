@@ -112,8 +112,10 @@ impl Http2 {
         let (mut parts, body) = request.into_parts();
         parts.headers.insert(CONTENT_LENGTH, body.len().into());
         let mut requests = self.ready().await?;
+        // A connection that ends at this moment has taken nothing.
+        let unsent = |error: h2::Error| Failure { is_unprocessed: true, ..failure(&error) };
         let (answer, mut stream) =
-            requests.send_request(Request::from_parts(parts, ()), body.is_empty()).map_err(|error| failure(&error))?;
+            requests.send_request(Request::from_parts(parts, ()), body.is_empty()).map_err(unsent)?;
         // Other requests may have their turn while this answer is waited for.
         drop(requests);
         if !body.is_empty() {

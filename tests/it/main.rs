@@ -8,6 +8,7 @@ mod bursts;
 mod certificates;
 mod chaos;
 mod conformance;
+mod costs;
 mod counts;
 mod dedupe;
 mod demo;

@@ -109,7 +109,8 @@ impl Connector {
                 Credential::Key(_) => None,
                 Credential::Certificate(certificate) => Some(certificate.identity().map_err(HttpClientError::Tls)?),
             };
-            let pool = Connections::open(base_url, &self.http, identity, self.connections, self.streams_per_connection)?;
+            let pool =
+                Connections::open(base_url, &self.http, identity, self.connections, self.streams_per_connection)?;
             Ok::<_, ConnectError>(pool)
         })?;
         let topic = HeaderValue::from_str(&account.topic).map_err(|_| ConnectError::Topic)?;
