@@ -32,6 +32,12 @@ impl Entry {
     pub fn ready(&self) -> Option<&Arc<dyn Vendor>> {
         self.adapter.as_ref().ok().filter(|_| self.certificate.state == CertificateState::Active)
     }
+
+    /// Whether its vendor shows a badge. Deliveries with different badges cannot share a call, so one is kept only where it is
+    /// sent.
+    pub fn uses_badge(&self) -> bool {
+        self.adapter.as_ref().is_ok_and(|vendor| vendor.limits().uses_badge)
+    }
 }
 
 /// An app's Tencent callback.

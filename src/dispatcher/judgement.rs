@@ -14,7 +14,7 @@ use crate::domain::app::AppSettings;
 use crate::domain::burst::TextVariant;
 use crate::domain::id::CertificateId;
 use crate::domain::notification::Notification;
-use crate::domain::preferences::Notify;
+use crate::domain::preferences::{Notify, Preferences};
 use crate::domain::routing::{Candidate, Decision, SkipReason, User, Wishes, decide};
 use crate::store;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
@@ -75,8 +75,8 @@ pub(super) async fn judge_again(
     let mut hiding = Vec::new();
     for (mut held, of_user) in std::mem::take(&mut parcel.deliveries).into_iter().zip(of_users) {
         let preferences = of_user.first().and_then(RoutedDevice::preferences);
-        let hides = preferences.is_some_and(|preferences| preferences.hide_content);
-        let (token, certificate_id) = match standing(&held, of_user, &wishes, &settings, now) {
+        let hides = preferences.as_ref().is_some_and(|preferences| preferences.hide_content);
+        let (token, certificate_id) = match standing(&held, of_user, preferences.as_ref(), &wishes, &settings, now) {
             Ok(found) => found,
             Err(reason) => {
                 let told = told(now, "cancelled", Some(reason.as_str()), &held);
@@ -111,13 +111,12 @@ pub(super) async fn judge_again(
 fn standing(
     held: &Held,
     of_user: Vec<RoutedDevice>,
+    preferences: Option<&Preferences>,
     wishes: &Wishes<'_>,
     settings: &AppSettings,
     now: DateTime<Utc>,
 ) -> Result<(String, i64), SkipReason> {
-    let preferences = of_user.first().and_then(RoutedDevice::preferences);
-    let user =
-        User { user_id: &held.user_id, preferences: preferences.as_ref(), notify: Notify::All, is_mentioned: false };
+    let user = User { user_id: &held.user_id, preferences, notify: Notify::All, is_mentioned: false };
     let candidates: Vec<Candidate<'_>> = of_user.iter().map(RoutedDevice::candidate).collect();
     let decisions = match decide(&user, &candidates, wishes, settings, now) {
         Decision::Nobody(reason) => return Err(reason),

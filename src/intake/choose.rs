@@ -92,7 +92,7 @@ fn chosen(
     hides: bool,
 ) -> Chosen {
     // Deliveries with different badges cannot share a call, so a badge is kept only where it is sent.
-    let uses_badge = entry.adapter.as_ref().is_ok_and(|vendor| vendor.limits().uses_badge);
+    let uses_badge = entry.uses_badge();
     let badge = match settings.badge {
         BadgeSource::Caller => recipient.badge.or(device.unread),
         BadgeSource::Server => Some(device.unread.unwrap_or(0)),

@@ -1,7 +1,7 @@
 //! Counting pushes, for apps that ask for it: bursts become one line, users get no more than so many a minute, and the server
 //! counts the badge. Other apps' notifications pass untouched, without a statement.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use crate::domain::burst::{TextVariant, window_start};
 use crate::domain::routing::SkipReason;
 use crate::store;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
-use crate::store::push_counts::{self, Counted};
+use crate::store::push_counts::{self, Counted, Tally};
 
 /// The window of the bound on pushes to one user.
 const MINUTE_S: u32 = 60;
@@ -52,13 +52,13 @@ impl Worker {
 
     async fn try_count(&self, counting: &mut [Draft], snapshot: &Snapshot, now: DateTime<Utc>) -> sqlx::Result<()> {
         self.mark_known(counting).await?;
-        let bursts = Tally::of(counting, |draft| of_bursts(draft, snapshot, now));
+        let bursts = Tally::of(counting.iter().flat_map(|draft| of_bursts(draft, snapshot, now)));
         if !bursts.is_empty() {
             let counts = self.add(&bursts).await?;
             note(counting, |draft| of_bursts(draft, snapshot, now));
             shorten(counting, snapshot, &counts, now);
         }
-        let badges = Tally::of(counting, of_badges);
+        let badges = Tally::of(counting.iter().flat_map(of_badges));
         if !badges.is_empty() {
             let sums = self.add_badges(&badges).await?;
             note(counting, of_badges);
@@ -87,7 +87,7 @@ impl Worker {
         if counted.is_empty() {
             return;
         }
-        let (database, tally) = (self.database.clone(), Tally::sum(counted.into_iter().map(|key| (key, 1))));
+        let (database, tally) = (self.database.clone(), Tally::of(counted.into_iter().map(|key| (key, 1))));
         self.tasks.spawn(async move {
             let take_back = push_counts::take_back(&database.pipeline, &tally.keys, &tally.pushes);
             if let Err(error) = bounded(STATEMENT_LIMIT, take_back).await {
@@ -120,31 +120,6 @@ impl Worker {
         let mut line = self.line.open().await?;
         let sums = bounded(STATEMENT_LIMIT, push_counts::of_devices(&mut *line, &app_ids, &users, &ids)).await;
         Ok(devices.iter().cloned().zip(line.keep(sums)?).collect())
-    }
-}
-
-/// What is to be counted: each key once, sorted.
-struct Tally {
-    keys: Vec<Counted>,
-    pushes: Vec<i32>,
-}
-
-impl Tally {
-    fn of(drafts: &[Draft], keys: impl Fn(&Draft) -> Vec<(Counted, i32)>) -> Self {
-        Self::sum(drafts.iter().flat_map(keys))
-    }
-
-    fn sum(keys: impl Iterator<Item = (Counted, i32)>) -> Self {
-        let mut sums: BTreeMap<Counted, i32> = BTreeMap::new();
-        for (key, pushes) in keys {
-            *sums.entry(key).or_default() += pushes;
-        }
-        let (keys, pushes) = sums.into_iter().unzip();
-        Self { keys, pushes }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 }
 
@@ -222,9 +197,8 @@ fn shorten(drafts: &mut [Draft], snapshot: &Snapshot, counts: &HashMap<Counted, 
 }
 
 fn of_badges(draft: &Draft) -> Vec<(Counted, i32)> {
-    let apns = draft.new.content.offline_push_info.as_ref().and_then(|info| info.apns_info.as_ref());
     // A message that does not count shows the count all the same.
-    let pushes = i32::from(apns.and_then(|apns| apns.badge_mode) != Some(1) && !draft.is_known);
+    let pushes = i32::from(draft.new.content.raises_badge() && !draft.is_known);
     let counting = draft.chosen.iter().filter(|chosen| chosen.counts_badge);
     counting
         .map(|chosen| {

@@ -10,10 +10,10 @@ use crate::domain::app::BadgeSource;
 use crate::domain::id::AppId;
 use crate::domain::notification::Content;
 use crate::domain::session::{Binding, Device};
+use crate::store::Database;
 use crate::store::apps::App;
 use crate::store::line::{STATEMENT_LIMIT, bounded};
-use crate::store::push_counts::{self, Anew, Counted};
-use crate::store::{self, Database};
+use crate::store::push_counts::{self, Anew, Counted, Tally};
 
 /// What was pushed to devices before, and what is to be counted.
 pub(super) struct Badges<'a> {
@@ -52,8 +52,7 @@ impl<'a> Badges<'a> {
     /// was last told is shown.
     pub(super) fn next(&mut self, device: &'a Device, binding: &Binding, content: &Content) -> Option<i32> {
         let entry = self.snapshot.certificate_of(self.app.app_id, binding.certificate_id)?;
-        // Deliveries with different badges cannot share a call, so a badge is kept only where it is sent.
-        if !entry.adapter.as_ref().is_ok_and(|vendor| vendor.limits().uses_badge) {
+        if !entry.uses_badge() {
             return None;
         }
         match self.app.settings.badge {
@@ -89,15 +88,11 @@ fn counted(app_id: AppId, device: &Device, content: &Content) -> Counted {
 /// Counts pushes that were committed. Not in their transaction, which holds counts of its own that were taken in another
 /// order: a crash in between leaves a badge that is too low until it next begins anew.
 pub(super) async fn count(database: &Database, counted: Vec<Counted>) {
-    let mut sums: std::collections::BTreeMap<Counted, i32> = std::collections::BTreeMap::new();
-    for key in counted {
-        *sums.entry(key).or_default() += 1;
-    }
-    if sums.is_empty() {
+    let tally = Tally::of(counted.into_iter().map(|key| (key, 1)));
+    if tally.is_empty() {
         return;
     }
-    let (keys, pushes): (Vec<Counted>, Vec<i32>) = sums.into_iter().unzip();
-    let add = store::push_counts::add(&database.sessions, &keys, &pushes);
+    let add = push_counts::add(&database.sessions, &tally.keys, &tally.pushes);
     if let Err(error) = bounded(STATEMENT_LIMIT, add).await {
         tracing::warn!(%error, "cannot count what was pushed after all: a badge may be too low");
     }

@@ -1,6 +1,6 @@
 //! Table `push_counts`: what was pushed, for apps that count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -17,6 +17,31 @@ pub struct Counted {
     pub conversation_id: String,
     /// The window that is counted; the epoch for badges. A row of an earlier one begins anew.
     pub since: DateTime<Utc>,
+}
+
+/// What is to be counted: each key once, in their order.
+#[derive(Debug)]
+pub struct Tally {
+    pub keys: Vec<Counted>,
+    /// Of each key.
+    pub pushes: Vec<i32>,
+}
+
+impl Tally {
+    /// The sums by key.
+    pub fn of(pushes: impl Iterator<Item = (Counted, i32)>) -> Self {
+        let mut sums: BTreeMap<Counted, i32> = BTreeMap::new();
+        for (key, pushes) in pushes {
+            *sums.entry(key).or_default() += pushes;
+        }
+        let (keys, pushes) = sums.into_iter().unzip();
+        Self { keys, pushes }
+    }
+
+    /// Nothing is to be counted.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
 }
 
 /// Adds to each count and answers the new ones, in the same order. `counted` must be sorted: two instances that counted in
