@@ -29,6 +29,7 @@ mod plans;
 mod preferences;
 mod program;
 mod property;
+mod rescues;
 mod round_trips;
 mod rules;
 mod session_model;
