@@ -103,8 +103,10 @@ mod tests {
     fn this_process_used_something() {
         if cfg!(target_os = "linux") {
             let pid = i32::try_from(std::process::id()).unwrap();
-            assert!(rss_mb(pid).unwrap() > 1.0 && rss_peak_mb(pid) >= rss_mb(pid));
-            assert!(family_us(pid) >= own_us(pid));
+            // Each is read before what can only be more a moment later; the kernel sums a size up to a few pages late.
+            let (held, own) = (rss_mb(pid).unwrap(), own_us(pid).unwrap());
+            assert!(held > 1.0 && rss_peak_mb(pid).unwrap() > 0.9 * held);
+            assert!(family_us(pid).unwrap() >= own);
         }
         assert_eq!(own_us(i32::MAX), None);
         assert_eq!(kib_mb("MemTotal:  2048 kB\n", "MemTotal:"), Some(2.0));
